@@ -1,0 +1,1 @@
+"""The parts of ``pyzkserver.config``, which is what other modules import."""

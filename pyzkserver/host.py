@@ -1,0 +1,54 @@
+"""Everything that varies from run to run comes through a Host: clocks, and the sockets that listen.
+
+A simulated host in the tests stands in for it.  May be imported from ``storage`` upwards, never below.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+
+import trio
+
+__all__ = ["Host"]
+
+
+class Host:
+    """The real machine.
+
+    ``elapsed_ms`` only goes forward, and goes with Trio's clock, so that a test which moves that clock moves
+    everything.  ``wall_ms`` is what transactions are stamped with.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return int(self._wall_clock() * 1000)
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds of a monotonic clock with an origin of its own."""
+        return int(trio.current_time() * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, by Trio's clock."""
+        await trio.sleep(seconds)
+
+    def listen(self, address: str, port: int, backlog: int) -> socket.socket:
+        """A listening TCP socket, non-blocking.  Raises OSError, e.g. where the port is taken."""
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            # As Apache sets it: a restarted server gets its port back although old connections linger.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.setblocking(False)
+            listener.bind(where)
+            listener.listen(backlog)
+        except BaseException:
+            listener.close()
+            raise
+        return listener

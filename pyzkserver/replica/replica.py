@@ -1,0 +1,150 @@
+"""One replica: submit and commit.  The whole path of a write is on this page.
+
+    submit → role.submit → prepare → log.append → (durable) → commit → tree.apply → events, then the reply
+
+Plain synchronous calls: nothing here waits.  Reads do not come here; see ``state.queries`` and ``lane``.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pyzkserver.errors import ErrorCode, ZooKeeperError
+from pyzkserver.host import Host
+from pyzkserver.state.acl import Identity
+from pyzkserver.state.pending import Pending
+from pyzkserver.state.prepare import Preparer, Rules
+from pyzkserver.state.queries import Queries
+from pyzkserver.state.sessions import SessionTable, first_session_id
+from pyzkserver.state.transaction import Transaction
+from pyzkserver.state.tree import Applied, DataTree
+from pyzkserver.storage.txnlog import TransactionLog
+from pyzkserver.wire.requests import OpCode
+from pyzkserver.wire.txns import ErrorTxn
+
+from .role import Role
+
+__all__ = ["Origin", "Proposal", "Replica"]
+
+logger = logging.getLogger("pyzkserver.replica")
+
+_ERROR = int(OpCode.ERROR)
+_CREATE_SESSION = int(OpCode.CREATE_SESSION)
+_CLOSE_SESSION = int(OpCode.CLOSE_SESSION)
+
+
+class Origin(Protocol):
+    """Who asked for a write, and is to be answered: a connection."""
+
+    def committed(self, proposal: "Proposal", applied: Applied) -> None:
+        """The write is decided and applied, or refused; ``applied`` says which."""
+
+
+class Proposal:
+    """A write on its way."""
+
+    __slots__ = ("cxid", "identities", "op", "origin", "request", "session_id", "txn")
+
+    def __init__(
+        self,
+        op: int,
+        request: Any,
+        session_id: int,
+        cxid: int = 0,
+        identities: Sequence[Identity] = (),
+        origin: Origin | None = None,
+    ) -> None:
+        self.op = op
+        self.request = request
+        self.session_id = session_id
+        self.cxid = cxid
+        self.identities = identities
+        self.origin = origin
+        self.txn: Transaction | None = None
+
+
+class Replica:
+    """The state of one member, and the path of the writes through it.
+
+    ``in_flight`` are the proposals between ``propose`` and ``commit``, in order of zxid; their zxids lie
+    above ``tree.last_zxid`` and up to ``last_proposed``.
+    """
+
+    def __init__(
+        self, tree: DataTree, rules: Rules, log: TransactionLog, host: Host, *, tick_time: int, server_id: int
+    ) -> None:
+        self.tree = tree
+        self.log = log
+        self.host = host
+        self.sessions = SessionTable(tick_time, first_session_id(server_id, host.wall_ms()))
+        self.pending = Pending(tree)
+        self.preparer = Preparer(self.pending, self.sessions, rules)
+        self.queries = Queries(tree, rules.access)
+        self.access = rules.access
+        self.last_proposed = tree.last_zxid
+        self.in_flight: deque[Proposal] = deque()
+        self.role: Role | None = None
+
+    def take_role(self, role: Role) -> None:
+        """From now on this role decides."""
+        self.role = role
+        self.log.durable = role.durable
+
+    def submit(self, proposal: Proposal) -> None:
+        """Ask for a write.  Its origin hears of the outcome, possibly before this returns."""
+        assert self.role is not None
+        self.role.submit(proposal)
+
+    def prepare(self, proposal: Proposal) -> Transaction:
+        """Judge a request and give it its zxid.  One that is refused is a transaction as well: an error."""
+        zxid = self.last_proposed = self.last_proposed + 1
+        op = proposal.op
+        body: Any
+        try:
+            body = self.preparer.prepare(op, proposal.request, proposal.session_id, proposal.identities, zxid)
+        except ZooKeeperError as error:
+            op, body = _ERROR, ErrorTxn(int(error.code))
+        except Exception:
+            # A request that this code trips over costs its client an error, and nobody else anything.
+            logger.exception("a request of session 0x%x could not be judged", proposal.session_id)
+            op, body = _ERROR, ErrorTxn(int(ErrorCode.SYSTEM_ERROR))
+            self.pending.withdraw(zxid)
+        txn = proposal.txn = Transaction(
+            proposal.session_id, proposal.cxid, zxid, self.host.wall_ms(), op, body
+        )
+        return txn
+
+    def propose(self, proposal: Proposal) -> None:
+        """What this write will change counts for all that are judged after it."""
+        assert proposal.txn is not None
+        self.pending.propose(proposal.txn)
+        self.in_flight.append(proposal)
+
+    def commit_up_to(self, zxid: int) -> None:
+        """Commit everything in flight up to ``zxid``."""
+        while self.in_flight and self.in_flight[0].txn is not None and self.in_flight[0].txn.zxid <= zxid:
+            self.commit(self.in_flight.popleft())
+
+    def commit(self, proposal: Proposal) -> None:
+        """Apply a decided transaction, and answer.  Watchers hear of it before its origin does."""
+        txn = proposal.txn
+        assert txn is not None
+        session = None
+        if txn.op == _CREATE_SESSION:
+            self._session_created(txn)
+        elif txn.op == _CLOSE_SESSION:
+            session = self.sessions.remove(txn.session_id)
+        applied = self.tree.apply(txn)
+        if self.pending.changes:
+            self.pending.applied(txn.zxid)
+        if proposal.origin is not None:
+            proposal.origin.committed(proposal, applied)
+        if session is not None and session.owner is not None:
+            # Closed by somebody else: by its time, or by another.  (Its own connection let go of it above.)
+            session.owner.session_ended()
+
+    def _session_created(self, txn: Transaction) -> None:
+        timeout: int = txn.body.time_out  # type: ignore[union-attr]
+        if txn.session_id not in self.sessions.by_id:
+            self.sessions.track(txn.session_id, timeout, self.host.elapsed_ms())

@@ -1,0 +1,28 @@
+"""The trivial role: what a standalone server's log holds is decided."""
+
+from .replica import Proposal, Replica
+
+__all__ = ["Standalone"]
+
+
+class Standalone:
+    """Decides alone."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    def submit(self, proposal: Proposal) -> None:
+        """Judge it, log it; it is committed when the log has it safe."""
+        replica = self._replica
+        txn = replica.prepare(proposal)
+        log = replica.log
+        if log.immediate:
+            log.append(txn)
+            replica.commit(proposal)
+        else:
+            replica.propose(proposal)
+            log.append(txn)
+
+    def durable(self, zxid: int) -> None:
+        """Durable here is decided: commit, in order."""
+        self._replica.commit_up_to(zxid)

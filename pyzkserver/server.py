@@ -1,0 +1,122 @@
+"""A standalone server: the only place that wires the parts together."""
+
+import logging
+
+import trio
+
+from .config import Config
+from .host import Host
+from .replica import upkeep
+from .replica.replica import Replica
+from .replica.standalone import Standalone
+from .serving.admission import Admission
+from .serving.port import data_plane, listen
+from .serving.service import Service
+from .state.acl import AccessRules
+from .state.prepare import Rules
+from .state.tree import DataTree
+from .state.watches import Watches
+from .storage.txnlog import NullLog
+
+__all__ = ["RunningServer", "build_replica", "serve"]
+
+logger = logging.getLogger("pyzkserver.server")
+
+
+class RunningServer:
+    """A server that is ready.  What ``nursery.start(serve, config)`` returns."""
+
+    def __init__(self, config: Config, service: Service) -> None:
+        self.config = config
+        self.service = service
+        self.replica = service.replica
+
+    @property
+    def port(self) -> int:
+        """The port that clients connect to."""
+        return self.service.port
+
+    @property
+    def hosts(self) -> str:
+        """The connect string: what ``KazooClient(hosts)`` and ``zkCli -server`` take."""
+        address = self.config.client_port_address
+        if address in ("0.0.0.0", ""):
+            address = "127.0.0.1"
+        elif address == "::":
+            address = "::1"
+        return f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
+
+    def statistics(self) -> dict[str, int]:
+        """A few numbers for people and tests."""
+        tree = self.replica.tree
+        return {
+            "connections": len(self.service.connections),
+            "sessions": len(self.replica.sessions),
+            "znodes": len(tree.nodes) - 1,  # the root stands there twice
+            "watches": len(tree.watches),
+            "ephemerals": tree.ephemeral_count(),
+            "last_zxid": tree.last_zxid,
+            "packets_received": self.service.statistics.received,
+            "packets_sent": self.service.statistics.sent,
+        }
+
+
+def build_replica(config: Config, host: Host) -> Replica:
+    """The state of a standalone server, empty, with everything that is configured of it."""
+    access = AccessRules(
+        skip=config.skip_acl,
+        super_digest=config.super_digest,
+        digest_algorithm=config.digest_hashlib_name,
+        digest_enabled=config.digest_authentication,
+    )
+    rules = Rules(
+        access,
+        extended_types=config.extended_types_enabled,
+        enforce_quota=config.enforce_quota,
+        close_session_txn=config.close_session_txn_enabled,
+        reconfig_enabled=config.reconfig_enabled,
+    )
+    tree = DataTree(
+        Watches(config.max_watches_per_connection),
+        extended_types=config.extended_types_enabled,
+        digest_enabled=config.digest_enabled,
+    )
+    replica = Replica(tree, rules, NullLog(), host, tick_time=config.tick_time, server_id=config.server_id)
+    replica.take_role(Standalone(replica))
+    return replica
+
+
+async def serve(
+    config: Config | None = None,
+    *,
+    host: Host | None = None,
+    task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a server until cancelled.
+
+    ``await nursery.start(serve, config)`` returns a RunningServer once clients are really served.  Raises
+    PortUnavailable where the client port cannot be had.
+    """
+    config = config or Config()
+    host = host or Host()
+    for note in config.notes:
+        logger.info("%s", note)
+    service = Service(config, build_replica(config, host), host)
+    listener = listen(host, config)
+    with listener:
+        service.port = listener.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(data_plane(service, Admission(config)).run, listener)
+            nursery.start_soon(_keep, service)
+            task_status.started(RunningServer(config, service))
+
+
+async def _keep(service: Service) -> None:
+    config = service.config
+    await upkeep.keep(
+        service.replica,
+        service.host,
+        interval_ms=config.container_check_interval_ms,
+        max_per_minute=config.container_max_per_minute,
+        max_never_used_ms=config.container_max_never_used_interval_ms,
+    )

@@ -1,0 +1,318 @@
+"""The data plane where there is epoll: one task serves all plain connections.
+
+It waits for an epoll of its own, which Trio's can wait for in turn, and then takes all ready connections in
+plain synchronous code: one ``recv`` each, all complete requests through the replica, one ``send`` each.
+Trio's price is per wake-up of a task, and so it is paid once for all of them.
+"""
+
+import logging
+import select
+import socket
+
+import trio
+
+from .admission import Admission, client_address, prepare_socket
+from .connection import Connection
+from .service import Service
+
+__all__ = ["EpollPlane"]
+
+logger = logging.getLogger("pyzkserver.port")
+
+_RECEIVE = 65536
+_EVENTS_PER_PASS = 512
+_ACCEPTS_PER_PASS = 64
+_PASSES_PER_TURN = 4
+_FAREWELL_MS = 10_000
+
+if hasattr(select, "epoll"):
+    _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+    _BROKEN = select.EPOLLHUP | select.EPOLLERR
+
+
+class _Link:
+    """A connection's socket.
+
+    While ``unsent`` holds bytes the link waits for writing and is not read from; while its connection is
+    paused it waits for nothing.  ``interest`` is what epoll was last told.
+    """
+
+    __slots__ = ("connection", "deadline", "fd", "interest", "marked", "sock", "unsent")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.connection: Connection
+        self.unsent: memoryview | None = None
+        self.interest = 0
+        self.marked = False
+        """It stands in the plane's list of those to look after."""
+        self.deadline: int | None = None
+        """When to close it for saying or reading nothing, where no session does that."""
+
+
+class EpollPlane:
+    """All plain connections of a server."""
+
+    def __init__(self, service: Service, admission: Admission) -> None:
+        self._service = service
+        self._admission = admission
+        self._epoll = select.epoll()
+        self._links: dict[int, _Link] = {}
+        self._marked: list[_Link] = []
+        self._again: list[_Link] = []
+        """Links whose connection holds back requests that can go on."""
+        self._deadlines: dict[_Link, None] = {}
+        self._in_pass = False
+        self._flush_scheduled = False
+        self._listener: socket.socket | None = None
+        self._accepting = False
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve until cancelled."""
+        self._listener = listener
+        self._token = trio.lowlevel.current_trio_token()
+        self._accept_from_now_on()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._housekeeping)
+                await self._serve()
+        finally:
+            self._close_all()
+
+    async def _serve(self) -> None:
+        wakeup = self._epoll.fileno()
+        while True:
+            if self._again:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(wakeup)
+            # What became ready meanwhile is taken along: a turn of Trio's loop costs more than a look.
+            for _ in range(_PASSES_PER_TURN):
+                if not self._pass():
+                    break
+
+    def _pass(self) -> bool:
+        """Serve whoever is ready; False if nobody was."""
+        ready = self._epoll.poll(0, _EVENTS_PER_PASS)
+        if not ready and not self._again:
+            return False
+        self._in_pass = True
+        links = self._links
+        again, self._again = self._again, []
+        for link in again:
+            if links.get(link.fd) is link:
+                self._continue(link)
+        for fd, events in ready:
+            found = links.get(fd)
+            if found is None:
+                self._accept()
+            elif events & _OUT:
+                self._drain(found)
+            elif events & _BROKEN and not events & _IN:
+                self._close(found)
+            else:
+                self._read(found)
+        self._flush_marked()
+        self._in_pass = False
+        return True
+
+    # accepting
+
+    def _accept_from_now_on(self) -> None:
+        if self._listener is not None and not self._accepting:
+            self._epoll.register(self._listener.fileno(), _IN)
+            self._accepting = True
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        for _ in range(_ACCEPTS_PER_PASS):
+            try:
+                sock, peer = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _TRANSIENT_ACCEPT_ERRORS:
+                    continue
+                # Out of file descriptors, most likely: those who wait, wait until some are free.
+                logger.error("cannot accept connections for a moment: %s", error)
+                self._epoll.unregister(self._listener.fileno())
+                self._accepting = False
+                return
+            self._welcome(sock, client_address(peer))
+
+    def _welcome(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        service = self._service
+        if not self._admission.admit(address[0]):
+            service.statistics.connections_rejected += 1
+            sock.close()
+            return
+        sock.setblocking(False)
+        prepare_socket(sock, service.config)
+        link = _Link(sock)
+        link.connection = Connection(service, address, lambda connection: self._mark(link))
+        link.interest = _IN
+        link.deadline = service.host.elapsed_ms() + service.config.sessionless_cnxn_timeout_ms
+        self._deadlines[link] = None
+        self._links[link.fd] = link
+        service.connections[link.connection] = None
+        self._epoll.register(link.fd, _IN)
+
+    # moving bytes
+
+    def _read(self, link: _Link) -> None:
+        try:
+            data = link.sock.recv(_RECEIVE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        if not data:
+            self._service.statistics.connections_dropped += 1
+            return self._close(link)
+        return self._take(link, data)
+
+    def _continue(self, link: _Link) -> None:
+        self._take(link, b"")
+
+    def _take(self, link: _Link, data: bytes) -> None:
+        # Marked, so that its own output does not put it on the list: it is looked after right here.
+        link.marked = True
+        try:
+            link.connection.receive(data)
+        except Exception:
+            # A defect of this server: it costs the one who found it, and nobody else.
+            logger.exception("closing the connection of %s after an internal error", link.connection.name)
+            link.connection.abort()
+        link.marked = False
+        self._look_after(link)
+
+    def _drain(self, link: _Link) -> None:
+        """The socket can take more of what was left."""
+        if link.unsent is not None:
+            self._send(link, link.unsent)
+        self._look_after(link)
+
+    def _look_after(self, link: _Link) -> None:
+        """Send what there is, and decide what the link waits for next."""
+        connection = link.connection
+        if connection.outbox and link.unsent is None and not connection.aborted:
+            outbox = connection.outbox
+            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+            connection.outbox = []
+            self._send(link, data)
+        if connection.closing and (link.unsent is None or connection.aborted):
+            return self._close(link)
+        if link.unsent is not None:
+            interest = _OUT
+            if connection.closing and link.deadline is None:
+                link.deadline = self._service.host.elapsed_ms() + _FAREWELL_MS
+                self._deadlines[link] = None
+        elif connection.paused:
+            interest = 0
+        elif connection.backlog:
+            interest = 0
+            self._again.append(link)
+        else:
+            interest = _IN
+        if interest != link.interest and self._links.get(link.fd) is link:
+            link.interest = interest
+            self._epoll.modify(link.fd, interest)
+        return None
+
+    def _send(self, link: _Link, data: bytes | memoryview) -> None:
+        try:
+            sent = link.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            link.connection.abort()
+            link.unsent = None
+            return
+        left = len(data) - sent
+        link.unsent = memoryview(data)[sent:] if left else None
+        link.connection.queued = left
+
+    # those to look after beside the ones that are ready
+
+    def _mark(self, link: _Link) -> None:
+        """Something happened to a connection: it has output, or may go on, or is to be closed."""
+        if link.marked:
+            return
+        link.marked = True
+        self._marked.append(link)
+        if not self._in_pass and not self._flush_scheduled and self._token is not None:
+            self._flush_scheduled = True
+            self._token.run_sync_soon(self._flush_later)
+
+    def _flush_later(self) -> None:
+        self._flush_scheduled = False
+        self._flush_marked()
+        if self._again:
+            # The serving task may be waiting: an event that is always ready gets it going.
+            for link in self._again:
+                if self._links.get(link.fd) is link:
+                    link.interest = _OUT
+                    self._epoll.modify(link.fd, _OUT)
+            self._again.clear()
+
+    def _flush_marked(self) -> None:
+        while self._marked:
+            marked, self._marked = self._marked, []
+            for link in marked:
+                link.marked = False
+                if self._links.get(link.fd) is link:
+                    self._look_after(link)
+
+    # closing
+
+    def _close(self, link: _Link) -> None:
+        if self._links.get(link.fd) is not link:
+            return
+        del self._links[link.fd]
+        self._deadlines.pop(link, None)
+        self._epoll.unregister(link.fd)
+        connection = link.connection
+        self._service.connections.pop(connection, None)
+        self._admission.leave(connection.address[0])
+        connection.closed()
+        _close_politely(link.sock, polite=not connection.aborted or link.unsent is None)
+        if self._listener is not None and not self._accepting:
+            self._accept_from_now_on()
+
+    def _close_all(self) -> None:
+        for link in list(self._links.values()):
+            self._close(link)
+        self._listener = None
+        self._epoll.close()
+
+    async def _housekeeping(self) -> None:
+        """Close those who never shook hands, and those who do not read their farewell."""
+        host = self._service.host
+        while True:
+            await host.sleep(1)
+            now = host.elapsed_ms()
+            for link in list(self._deadlines):
+                if link.connection.session is not None and not link.connection.closing:
+                    link.deadline = None
+                    del self._deadlines[link]
+                elif link.deadline is not None and now >= link.deadline:
+                    self._service.statistics.sessionless_expired += 1
+                    logger.info("closing the connection of %s, which says nothing", link.connection.name)
+                    self._close(link)
+            self._accept_from_now_on()
+
+
+_TRANSIENT_ACCEPT_ERRORS = frozenset({103, 104, 71, 4})  # ECONNABORTED, ECONNRESET, EPROTO, EINTR on Linux
+
+
+def _close_politely(sock: socket.socket, *, polite: bool) -> None:
+    """Close a socket.  Input that nobody read would make the kernel take back what was sent last."""
+    try:
+        if polite:
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(_RECEIVE)
+    except OSError:
+        pass
+    sock.close()

@@ -1,0 +1,149 @@
+"""The data plane where there is no epoll, and for streams that are no plain sockets: a task per connection.
+
+Slower than ``epoll_plane`` and the same to clients: both drive ``connection.py``.
+"""
+
+import logging
+import socket
+
+import trio
+
+from .admission import Admission, client_address, prepare_socket
+from .connection import OUTBOX_HIGH_WATER, Connection
+from .service import Service
+
+__all__ = ["TaskPlane"]
+
+logger = logging.getLogger("pyzkserver.port")
+
+_RECEIVE = 65536
+_FAREWELL = 10.0
+
+
+class TaskPlane:
+    """Connections by tasks: one reads, one writes."""
+
+    def __init__(self, service: Service, admission: Admission) -> None:
+        self._service = service
+        self._admission = admission
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve until cancelled."""
+        listening = trio.socket.from_stdlib_socket(listener)
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    accepted, peer = await listening.accept()
+                except OSError as error:
+                    logger.error("cannot accept connections for a moment: %s", error)
+                    await self._service.host.sleep(0.1)
+                    continue
+                address = client_address(peer)
+                if not self._admission.admit(address[0]):
+                    self._service.statistics.connections_rejected += 1
+                    accepted.close()
+                    continue
+                prepare_socket(accepted, self._service.config)
+                nursery.start_soon(self.serve_stream, trio.SocketStream(accepted), address)
+
+    async def serve_stream(self, stream: trio.abc.Stream, address: tuple[str, int]) -> None:
+        """One admitted connection, from its first byte to its last."""
+        wakeup = _Wakeup()
+        connection = Connection(self._service, address, lambda connection: wakeup.set())
+        self._service.connections[connection] = None
+        try:
+            async with stream, trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, connection, stream, wakeup, nursery.cancel_scope)
+                await self._read(connection, stream, wakeup)
+                # The client says no more; what it is still owed is sent as long as the writer lives.
+                wakeup.set()
+        finally:
+            self._service.connections.pop(connection, None)
+            self._admission.leave(address[0])
+            connection.closed()
+
+    async def _read(self, connection: Connection, stream: trio.abc.Stream, wakeup: "_Wakeup") -> None:
+        grace = self._service.config.sessionless_cnxn_timeout_ms / 1000
+        with trio.move_on_after(grace) as first:
+            while not connection.closing:
+                try:
+                    data = bytes(await stream.receive_some(_RECEIVE))
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    data = b""
+                if not data:
+                    self._service.statistics.connections_dropped += 1
+                    connection.abort()
+                    return
+                connection.receive(data)
+                wakeup.set()
+                if connection.session is not None:
+                    first.deadline = float("inf")
+                while connection.paused or connection.backlog or connection.queued > OUTBOX_HIGH_WATER:
+                    await wakeup.passed()
+                    if connection.closing:
+                        break
+                    if not connection.paused:
+                        connection.receive(b"")
+                        wakeup.set()
+        if first.cancelled_caught:
+            self._service.statistics.sessionless_expired += 1
+            connection.abort()
+
+    async def _write(
+        self, connection: Connection, stream: trio.abc.Stream, wakeup: "_Wakeup", scope: trio.CancelScope
+    ) -> None:
+        while not connection.aborted:
+            if connection.outbox:
+                data = b"".join(connection.outbox)
+                connection.outbox = []
+                try:
+                    with trio.fail_after(_FAREWELL if connection.closing else float("inf")):
+                        await _send_or_abort(stream, data, connection, wakeup)
+                except (trio.BrokenResourceError, trio.TooSlowError):
+                    break
+                connection.queued = sum(map(len, connection.outbox))
+                wakeup.pass_on()
+            elif connection.closing:
+                break
+            else:
+                wakeup.pass_on()
+                await wakeup.wait()
+        scope.cancel()
+
+
+async def _send_or_abort(
+    stream: trio.abc.Stream, data: bytes, connection: Connection, wakeup: "_Wakeup"
+) -> None:
+    """Send it all, unless the connection is aborted meanwhile."""
+    async with trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            while not connection.aborted:
+                await wakeup.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(watch)
+        await stream.send_all(data)
+        nursery.cancel_scope.cancel()
+
+
+class _Wakeup:
+    """Wakes the writer; the writer in turn lets the reader pass when it has sent something."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._passed = trio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        self._event = trio.Event()
+
+    def pass_on(self) -> None:
+        self._passed.set()
+        self._passed = trio.Event()
+
+    async def passed(self) -> None:
+        await self._passed.wait()

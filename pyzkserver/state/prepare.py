@@ -1,0 +1,327 @@
+"""Requests become transactions here, or are refused (``PrepRequestProcessor``).
+
+Each request is judged against the tree and everything proposed but not applied, in exactly Apache's order
+of checks: which error a client sees depends on it.  Nothing is changed here but sessions being closed.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pyzkserver.errors import ErrorCode, ZooKeeperError
+from pyzkserver.wire.jute import Record
+from pyzkserver.wire.records import CreateFlag
+from pyzkserver.wire.requests import (
+    CheckVersionRequest,
+    CreateRequest,
+    CreateTTLRequest,
+    DeleteContainerRequest,
+    DeleteRequest,
+    MultiRequest,
+    OpCode,
+    SetACLRequest,
+    SetDataRequest,
+)
+from pyzkserver.wire.txns import (
+    CheckVersionTxn,
+    CloseSessionTxn,
+    CreateContainerTxn,
+    CreateSessionTxn,
+    CreateTTLTxn,
+    CreateTxn,
+    DeleteTxn,
+    ErrorTxn,
+    SetACLTxn,
+    SetDataTxn,
+)
+
+from .acl import ADMIN, CREATE, DELETE, READ, WRITE, AccessRules, Identity, check
+from .node import NodeKind, kind_of, ttl_owner, wrap32
+from .paths import LIMIT_NODE, QUOTA_NODE, STAT_NODE, parent_for_create, parent_for_delete, validate
+from .pending import NodeView, Pending
+from .quota import StatsTrack
+from .sessions import SessionTable
+from .transaction import MultiBody
+
+__all__ = ["Preparer", "Rules"]
+
+_SEQUENTIAL = frozenset(
+    {
+        CreateFlag.PERSISTENT_SEQUENTIAL,
+        CreateFlag.EPHEMERAL_SEQUENTIAL,
+        CreateFlag.PERSISTENT_SEQUENTIAL_WITH_TTL,
+    }
+)
+_EPHEMERAL = frozenset({CreateFlag.EPHEMERAL, CreateFlag.EPHEMERAL_SEQUENTIAL})
+_TTL = frozenset({CreateFlag.PERSISTENT_WITH_TTL, CreateFlag.PERSISTENT_SEQUENTIAL_WITH_TTL})
+_FLAGS = frozenset(int(flag) for flag in CreateFlag)
+_IN_MULTI = frozenset(
+    {
+        OpCode.CREATE,
+        OpCode.CREATE2,
+        OpCode.CREATE_CONTAINER,
+        OpCode.CREATE_TTL,
+        OpCode.DELETE,
+        OpCode.SET_DATA,
+        OpCode.CHECK,
+    }
+)
+
+
+class Rules:
+    """What is configured of how requests are judged."""
+
+    def __init__(
+        self,
+        access: AccessRules | None = None,
+        *,
+        extended_types: bool = False,
+        enforce_quota: bool = False,
+        close_session_txn: bool = True,
+        reconfig_enabled: bool = False,
+    ) -> None:
+        self.access = access or AccessRules()
+        self.extended_types = extended_types
+        self.enforce_quota = enforce_quota
+        self.close_session_txn = close_session_txn
+        self.reconfig_enabled = reconfig_enabled
+
+
+class Asker:
+    """On whose behalf a request is judged, and under which zxid it would happen."""
+
+    __slots__ = ("identities", "session_id", "zxid")
+
+    def __init__(self, session_id: int, identities: Sequence[Identity], zxid: int) -> None:
+        self.session_id = session_id
+        self.identities = identities
+        self.zxid = zxid
+
+
+class Preparer:
+    """Judges requests.  One at a time, in the order of their zxids."""
+
+    def __init__(self, pending: Pending, sessions: SessionTable, rules: Rules) -> None:
+        self.pending = pending
+        self.sessions = sessions
+        self.rules = rules
+        self._single: dict[int, Callable[[Asker, int, Any], Record | None]] = {
+            OpCode.CREATE: self._create,
+            OpCode.CREATE2: self._create,
+            OpCode.CREATE_CONTAINER: self._create,
+            OpCode.CREATE_TTL: self._create,
+            OpCode.DELETE: self._delete,
+            OpCode.DELETE_CONTAINER: self._delete_container,
+            OpCode.SET_DATA: self._set_data,
+            OpCode.SET_ACL: self._set_acl,
+            OpCode.CHECK: self._check,
+            OpCode.RECONFIG: self._reconfig,
+            OpCode.CREATE_SESSION: self._create_session,
+            OpCode.CLOSE_SESSION: self._close_session,
+        }
+
+    def prepare(
+        self, op: int, request: Any, session_id: int, identities: Sequence[Identity], zxid: int
+    ) -> Record | MultiBody | None:
+        """The body of the transaction that this request is.  Raises ZooKeeperError to refuse it.
+
+        The operations of a multi that is accepted are in ``pending`` already: each was judged with those
+        before it.  Everything else is the caller's to propose.
+        """
+        asker = Asker(session_id, identities, zxid)
+        if op == OpCode.MULTI:
+            return self._multi(asker, request)
+        return self._single[op](asker, op, request)
+
+    def _multi(self, asker: Asker, request: MultiRequest | None) -> MultiBody:
+        """All or nothing; a failed one is a transaction of errors.  None is one that could not be read."""
+        if request is None:
+            raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)
+        ops: list[tuple[int, Record]] = []
+        failed: ErrorCode | None = None
+        for part in request.ops:
+            if getattr(part.request, "path", "") is None:
+                raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)  # Apache trips over it before it judges any
+        for part in request.ops:
+            try:
+                if part.op not in _IN_MULTI:
+                    raise ZooKeeperError(
+                        ErrorCode.MARSHALLING_ERROR
+                    )  # a read: Apache finds no transaction for it
+                body = self._single[part.op](asker, part.op, part.request)
+            except ZooKeeperError as error:
+                self.pending.withdraw(asker.zxid)
+                if error.code == ErrorCode.MARSHALLING_ERROR:
+                    raise
+                failed = error.code
+                break
+            assert body is not None
+            self.pending.propose_one(asker.zxid, asker.session_id, part.op, body)
+            ops.append((part.op, body))
+        if failed is None:
+            return MultiBody(ops)
+        after = len(request.ops) - len(ops) - 1
+        errors = [0] * len(ops) + [int(failed)] + [int(ErrorCode.RUNTIME_INCONSISTENCY)] * after
+        return MultiBody([(OpCode.ERROR, ErrorTxn(err)) for err in errors])
+
+    # one operation each
+
+    def _create(self, asker: Asker, op: int, request: CreateRequest | CreateTTLRequest) -> Record:
+        flags, path = request.flags, request.path
+        ttl = request.ttl if isinstance(request, CreateTTLRequest) else -1
+        self._judge_flags(op, flags, ttl, path)
+        self._judge_session(asker)
+        if path is None:
+            raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)
+        parent_path = parent_for_create(path)
+        acl = self.rules.access.fix_up(request.acl, asker.identities, path)
+        parent = self._node(parent_path, path)
+        self._permit(parent, CREATE, asker, path)
+        if flags in _SEQUENTIAL:
+            path += f"{parent.cversion:010d}"
+        validate(path)
+        if self.pending.find(path) is not None:
+            raise ZooKeeperError(ErrorCode.NODE_EXISTS, path)
+        if self._kind(parent) is NodeKind.EPHEMERAL:
+            raise ZooKeeperError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
+        if path == f"{QUOTA_NODE}/{LIMIT_NODE}":
+            raise ZooKeeperError(
+                ErrorCode.BAD_ARGUMENTS, path
+            )  # there is no quota on the root; Apache dies of it
+        if self.rules.enforce_quota:
+            self._judge_quota(path, 1, len(request.data or b""))
+        cversion = wrap32(parent.cversion + 1)
+        if op == OpCode.CREATE_CONTAINER:
+            return CreateContainerTxn(path, request.data, acl, cversion)
+        if op == OpCode.CREATE_TTL:
+            return CreateTTLTxn(path, request.data, acl, cversion, ttl)
+        return CreateTxn(path, request.data, acl, flags in _EPHEMERAL, cversion)
+
+    def _judge_flags(self, op: int, flags: int, ttl: int, path: str | None) -> None:
+        if flags not in _FLAGS:
+            raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
+        if flags in _TTL:
+            if not self.rules.extended_types:
+                raise ZooKeeperError(ErrorCode.UNIMPLEMENTED, path)
+            if ttl_owner(ttl) is None:
+                raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
+        elif ttl >= 0 or op == OpCode.CREATE_TTL:
+            # createTTL without a TTL flag and without a ttl passes Apache's checks and brings it down.
+            raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
+
+    def _delete(self, asker: Asker, op: int, request: DeleteRequest) -> Record:
+        self._judge_session(asker)
+        path = _given(request.path)
+        parent = self._node(parent_for_delete(path), path)
+        self._permit(parent, DELETE, asker, path)
+        node = self._node(path, path)
+        _next_version(node.version, request.version, path)
+        if node.child_count > 0:
+            raise ZooKeeperError(ErrorCode.NOT_EMPTY, path)
+        return DeleteTxn(path)
+
+    def _delete_container(self, asker: Asker, op: int, request: DeleteContainerRequest) -> Record:
+        path = _given(request.path)
+        parent_path = parent_for_delete(path)
+        node = self._node(path, path)
+        if node.child_count > 0:
+            raise ZooKeeperError(ErrorCode.NOT_EMPTY, path)
+        if self._kind(node) is NodeKind.EPHEMERAL:
+            raise ZooKeeperError(ErrorCode.BAD_VERSION, path)
+        self._node(parent_path, path)
+        return DeleteTxn(path)
+
+    def _set_data(self, asker: Asker, op: int, request: SetDataRequest) -> Record:
+        self._judge_session(asker)
+        path = request.path
+        validate(path)
+        assert path is not None
+        node = self._node(path, path)
+        self._permit(node, WRITE, asker, path)
+        if self.rules.enforce_quota:
+            self._judge_quota(path, 0, len(request.data or b"") - len(node.data or b""))
+        return SetDataTxn(path, request.data, _next_version(node.version, request.version, path))
+
+    def _set_acl(self, asker: Asker, op: int, request: SetACLRequest) -> Record:
+        self._judge_session(asker)
+        path = request.path
+        validate(path)
+        assert path is not None
+        acl = self.rules.access.fix_up(request.acl, asker.identities, path)
+        node = self._node(path, path)
+        self._permit(node, ADMIN, asker, path)
+        return SetACLTxn(path, acl, _next_version(node.aversion, request.version, path))
+
+    def _check(self, asker: Asker, op: int, request: CheckVersionRequest) -> Record:
+        self._judge_session(asker)
+        path = request.path
+        validate(path)
+        assert path is not None
+        node = self._node(path, path)
+        self._permit(node, READ, asker, path)
+        return CheckVersionTxn(path, _next_version(node.version, request.version, path))
+
+    def _reconfig(self, asker: Asker, op: int, request: Record) -> Record:
+        if not self.rules.reconfig_enabled:
+            raise ZooKeeperError(ErrorCode.RECONFIG_DISABLED)
+        self._judge_session(asker)
+        raise ZooKeeperError(ErrorCode.UNIMPLEMENTED)  # a standalone server has nothing to reconfigure
+
+    def _create_session(self, asker: Asker, op: int, request: CreateSessionTxn) -> Record:
+        return request
+
+    def _close_session(self, asker: Asker, op: int, request: None) -> Record | None:
+        paths = self.pending.ephemerals_of(asker.session_id)
+        session = self.sessions.by_id.get(asker.session_id)
+        if session is not None:
+            session.closing = True
+        return CloseSessionTxn(list(paths)) if self.rules.close_session_txn else None
+
+    # what the judgements are made of
+
+    def _judge_session(self, asker: Asker) -> None:
+        self.sessions.check(asker.session_id)
+
+    def _node(self, where: str, path: str) -> NodeView:
+        node = self.pending.find(where)
+        if node is None:
+            raise ZooKeeperError(ErrorCode.NO_NODE, path)
+        return node
+
+    def _permit(self, node: NodeView, perms: int, asker: Asker, path: str) -> None:
+        if not node.acl.world & perms and not self.rules.access.skip:
+            check(node.acl, perms, asker.identities, path)
+
+    def _kind(self, node: NodeView) -> NodeKind:
+        return kind_of(node.ephemeral_owner, self.rules.extended_types)
+
+    def _judge_quota(self, path: str, count: int, size: int) -> None:
+        """Refuse what a hard limit forbids (``ZooKeeperServer.checkQuota``)."""
+        tree = self.pending.tree
+        covered = tree.quotas.covering(path)
+        if covered is None:
+            return
+        limit_node = tree.nodes.get(f"{QUOTA_NODE}{covered}/{LIMIT_NODE}")
+        stat_node = tree.nodes.get(f"{QUOTA_NODE}{covered}/{STAT_NODE}")
+        if limit_node is None or stat_node is None:
+            return
+        try:
+            limits, used = StatsTrack.parse(limit_node.data), StatsTrack.parse(stat_node.data)
+        except ValueError as reason:
+            raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR, path) from reason
+        hard_count, hard_size = limits["countHardLimit"], limits["byteHardLimit"]
+        over_count = count != 0 and hard_count > -1 and used["count"] + count > hard_count
+        over_size = size != 0 and hard_size > -1 and used["bytes"] + size > hard_size
+        if over_count or over_size:
+            raise ZooKeeperError(ErrorCode.QUOTA_EXCEEDED, covered)
+
+
+def _given(path: str | None) -> str:
+    if path is None:
+        raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)
+    return path
+
+
+def _next_version(current: int, expected: int, path: str) -> int:
+    if expected not in (-1, current):
+        raise ZooKeeperError(ErrorCode.BAD_VERSION, path)
+    return wrap32(current + 1)

@@ -1,0 +1,147 @@
+"""Sessions: who has one, how long each may stay silent, and whose time is up.
+
+Times are milliseconds of a clock that only goes forward; the caller brings them.  Expiry is rounded up to
+whole ticks, as Apache's ``ExpiryQueue`` does it, so that a touch rarely changes anything.
+"""
+
+from typing import Protocol
+
+from sortedcontainers import SortedDict
+
+from pyzkserver.errors import ErrorCode, ZooKeeperError
+
+__all__ = ["Session", "SessionOwner", "SessionTable", "first_session_id", "session_password"]
+
+_SUPER_SECRET = 0xB3415C00  # ZooKeeperServer.superSecret
+_CONTAINER_OWNER = -(1 << 63)
+
+
+def to_signed(value: int) -> int:
+    """The low 64 bits as Java's long."""
+    value &= 0xFFFF_FFFF_FFFF_FFFF
+    return value - (1 << 64) if value >> 63 else value
+
+
+def session_password(session_id: int) -> bytes:
+    """The 16 bytes that prove ownership of a session (``ZooKeeperServer.generatePasswd``).
+
+    They follow from the id alone, so that every member of an ensemble can verify them: Java's
+    ``new Random(id ^ superSecret).nextBytes``.
+    """
+    seed = (session_id ^ _SUPER_SECRET ^ 0x5DEECE66D) & ((1 << 48) - 1)
+    password = b""
+    while len(password) < 16:
+        seed = (seed * 0x5DEECE66D + 0xB) & ((1 << 48) - 1)
+        password += (seed >> 16).to_bytes(4, "little")
+    return password
+
+
+def first_session_id(server_id: int, now_ms: int) -> int:
+    """Where a server starts to count (``SessionTrackerImpl.initializeNextSessionId``)."""
+    low = ((now_ms << 24) & 0xFFFF_FFFF_FFFF_FFFF) >> 8
+    first = to_signed(low | server_id << 56)
+    return first + 1 if first == _CONTAINER_OWNER else first
+
+
+class SessionOwner(Protocol):
+    """The connection that a session is attached to."""
+
+    def session_ended(self) -> None:
+        """The session expired, or was closed by another: close without a message."""
+
+
+class Session:
+    """One client's session."""
+
+    __slots__ = ("closing", "deadline", "id", "owner", "timeout")
+
+    def __init__(self, session_id: int, timeout: int) -> None:
+        self.id = session_id
+        self.timeout = timeout
+        """How long it may stay silent, in milliseconds."""
+        self.closing = False
+        """Its close is under way: nothing more is accepted from it."""
+        self.deadline = 0
+        """The tick at whose end it expires: its key in the table of deadlines."""
+        self.owner: SessionOwner | None = None
+        """The connection that it is attached to at the moment, if any."""
+
+    def __repr__(self) -> str:
+        return f"0x{self.id & 0xFFFF_FFFF_FFFF_FFFF:x}"
+
+
+class SessionTable:
+    """All sessions.  Each one is in ``by_id`` and in exactly one bucket of ``deadlines``."""
+
+    def __init__(self, tick: int, next_id: int) -> None:
+        self.tick = tick
+        self.next_id = next_id
+        self.by_id: dict[int, Session] = {}
+        self.deadlines: SortedDict[int, dict[Session, None]] = SortedDict()
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def new_id(self) -> int:
+        """An id that no session had before."""
+        new = self.next_id
+        self.next_id = to_signed(new + 1)
+        return new
+
+    def track(self, session_id: int, timeout: int, now: int) -> Session:
+        """Know a session, from now on or already."""
+        session = self.by_id.get(session_id)
+        if session is None:
+            session = self.by_id[session_id] = Session(session_id, timeout)
+        self.touch(session, now)
+        return session
+
+    def touch(self, session: Session, now: int) -> None:
+        """The client was heard of."""
+        deadline = (now + session.timeout) // self.tick + 1
+        if deadline == session.deadline:
+            return
+        self._leave_bucket(session)
+        session.deadline = deadline
+        bucket = self.deadlines.get(deadline)
+        if bucket is None:
+            bucket = self.deadlines[deadline] = {}
+        bucket[session] = None
+
+    def _leave_bucket(self, session: Session) -> None:
+        bucket = self.deadlines.get(session.deadline)
+        if bucket is not None:
+            bucket.pop(session, None)
+            if not bucket:
+                del self.deadlines[session.deadline]
+
+    def remove(self, session_id: int) -> Session | None:
+        """Forget a session."""
+        session = self.by_id.pop(session_id, None)
+        if session is not None:
+            self._leave_bucket(session)
+        return session
+
+    def take_expired(self, now: int) -> list[Session]:
+        """The sessions whose time is up, each of them once: they are marked as closing."""
+        expired: list[Session] = []
+        while self.deadlines and self.deadlines.peekitem(0)[0] * self.tick <= now:
+            _, bucket = self.deadlines.popitem(0)
+            for session in bucket:
+                session.deadline = 0
+                session.closing = True
+                expired.append(session)
+        return expired
+
+    def next_expiry(self) -> int | None:
+        """When the next session could expire, in milliseconds, or None without sessions."""
+        return int(self.deadlines.peekitem(0)[0]) * self.tick if self.deadlines else None
+
+    def check(self, session_id: int) -> Session:
+        """The session, if it may still ask for changes (``SessionTrackerImpl.checkSession``)."""
+        session = self.by_id.get(session_id)
+        if session is None:
+            raise ZooKeeperError(ErrorCode.UNKNOWN_SESSION)
+        if session.closing:
+            raise ZooKeeperError(ErrorCode.SESSION_EXPIRED)
+        return session

@@ -1,0 +1,352 @@
+"""The tree of znodes: transactions go in, and watchers hear of what they changed (``DataTree``).
+
+Nothing is judged here: a transaction that comes here was found good by ``prepare``, on this server or on
+another, and is applied as it is.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyzkserver.errors import ErrorCode, ZooKeeperError
+from pyzkserver.wire.jute import Record
+from pyzkserver.wire.records import EventType
+from pyzkserver.wire.requests import OpCode
+from pyzkserver.wire.txns import (
+    CloseSessionTxn,
+    CreateContainerTxn,
+    CreateTTLTxn,
+    CreateTxn,
+    DeleteTxn,
+    ErrorTxn,
+    SetACLTxn,
+    SetDataTxn,
+)
+
+from .acl import READ_ONLY_ACL, Acl, intern
+from .digest import TreeDigest
+from .node import CONTAINER_OWNER, Node, NodeKind, kind_of, ttl_owner, wrap32
+from .paths import CONFIG_NODE, LIMIT_NODE, PROC_NODE, QUOTA_NODE, STAT_NODE, split_parent
+from .quota import QuotaPaths, StatsTrack
+from .transaction import MultiBody, Transaction
+from .watches import Watches
+
+__all__ = ["Applied", "DataTree"]
+
+logger = logging.getLogger("pyzkserver.tree")
+
+_CREATED = EventType.NODE_CREATED
+_DELETED = EventType.NODE_DELETED
+_DATA_CHANGED = EventType.NODE_DATA_CHANGED
+_CHILDREN_CHANGED = EventType.NODE_CHILDREN_CHANGED
+
+
+class Applied:
+    """What came of one operation: what its reply is made of."""
+
+    __slots__ = ("err", "op", "parts", "path", "stat")
+
+    def __init__(self, op: int, err: int = 0, path: str | None = None, stat: bytes | None = None) -> None:
+        self.op = op
+        self.err = err
+        self.path = path
+        self.stat = stat
+        """The node's encoded Stat right after the operation."""
+        self.parts: list[Applied] | None = None
+        """Of a multi: what came of each operation."""
+
+
+class DataTree:
+    """All znodes by path.  The root stands there twice, as ``/`` and as the empty string, as in Apache's."""
+
+    def __init__(
+        self, watches: Watches | None = None, *, extended_types: bool = False, digest_enabled: bool = True
+    ) -> None:
+        self.watches = watches or Watches()
+        self.extended_types = extended_types
+        self.nodes: dict[str, Node] = {}
+        self.ephemerals: dict[int, dict[str, None]] = {}
+        self.containers: dict[str, None] = {}
+        self.ttl_nodes: dict[str, None] = {}
+        self.quotas = QuotaPaths()
+        self.digest = TreeDigest(digest_enabled)
+        self.data_size = 0
+        """The length of all paths and data together (``approximate_data_size``)."""
+        self.last_zxid = 0
+        """The last transaction that was applied whole."""
+        self._apply: dict[int, Callable[[Transaction, Any], Applied]] = {
+            OpCode.CREATE: self._create,
+            OpCode.CREATE2: self._create,
+            OpCode.CREATE_TTL: self._create,
+            OpCode.CREATE_CONTAINER: self._create,
+            OpCode.DELETE: self._delete,
+            OpCode.DELETE_CONTAINER: self._delete,
+            OpCode.SET_DATA: self._set_data,
+            OpCode.RECONFIG: self._set_data,
+            OpCode.SET_ACL: self._set_acl,
+            OpCode.CHECK: self._nothing,
+            OpCode.CREATE_SESSION: self._nothing,
+            OpCode.CLOSE_SESSION: self._close_session,
+            OpCode.MULTI: self._multi,
+            OpCode.ERROR: self._error,
+        }
+        self._furnish()
+
+    def _furnish(self) -> None:
+        root = self.nodes["/"] = self.nodes[""] = Node(b"")
+        proc = self.nodes[PROC_NODE] = Node(b"")
+        self.nodes[QUOTA_NODE] = Node(b"")
+        config = self.nodes[CONFIG_NODE] = Node(b"", READ_ONLY_ACL)
+        config.aversion = -1  # as Apache's has it, which sets this ACL with version -1
+        root.add_child("zookeeper")
+        proc.add_child("config")
+        proc.add_child("quota")
+        for path, node in self.nodes.items():
+            self.data_size += len(path)
+            if path != "/":
+                self.digest.touch(path, node)
+
+    # what others ask
+
+    def find(self, path: str | None) -> Node:
+        """The node.  Raises NO_NODE; a null path is what Apache stumbles over, so MARSHALLING_ERROR."""
+        node = self.nodes.get(path)  # type: ignore[arg-type]
+        if node is None:
+            code = ErrorCode.MARSHALLING_ERROR if path is None else ErrorCode.NO_NODE
+            raise ZooKeeperError(code, path)
+        return node
+
+    def ephemeral_count(self) -> int:
+        """How many ephemeral nodes there are."""
+        return sum(len(paths) for paths in self.ephemerals.values())
+
+    def descendant_count(self, path: str) -> int:
+        """How many nodes are below (``DataTree.getAllChildrenNumber``)."""
+        if path == "/":
+            return len(self.nodes) - 2
+        return sum(1 for other in self.nodes if other.startswith(path + "/"))
+
+    # transactions
+
+    def apply(self, txn: Transaction) -> Applied:
+        """Apply a transaction whole.  Watchers are told before this returns."""
+        try:
+            applied = self._apply[txn.op](txn, txn.body)
+        except ZooKeeperError as error:
+            # Only when a log is replayed over a snapshot that already holds part of it.
+            applied = Applied(txn.op, error.code, error.path)
+        if txn.zxid > self.last_zxid:
+            self.last_zxid = txn.zxid
+        self.digest.reached(txn.zxid)
+        return applied
+
+    def _error(self, txn: Transaction, body: ErrorTxn) -> Applied:
+        return Applied(OpCode.ERROR, body.err)
+
+    def _nothing(self, txn: Transaction, body: Record | None) -> Applied:
+        return Applied(txn.op)
+
+    def _multi(self, txn: Transaction, body: MultiBody) -> Applied:
+        applied = Applied(OpCode.MULTI)
+        applied.parts = parts = []
+        for op, part in body.ops:
+            single = Transaction(txn.session_id, txn.cxid, txn.zxid, txn.time, op, part)
+            parts.append(self._apply[op](single, part))
+        return applied
+
+    def _create(self, txn: Transaction, body: CreateTxn | CreateTTLTxn | CreateContainerTxn) -> Applied:
+        path = body.path or ""
+        owner = shown_owner = 0
+        if type(body) is CreateTxn:
+            if body.ephemeral:
+                owner = shown_owner = txn.session_id
+        elif type(body) is CreateTTLTxn:
+            owner = ttl_owner(body.ttl) or 0
+        else:
+            owner = CONTAINER_OWNER
+        acl = intern(body.acl or ())
+        parent_path, name = split_parent(path)
+        parent = self.nodes.get(parent_path)
+        if parent is None:
+            raise ZooKeeperError(ErrorCode.NO_NODE, path)
+        if path in self.nodes:
+            self._replayed_create(path, parent_path, parent, acl, body.parent_c_version, txn.zxid)
+        node = self._insert(path, parent, name, body.data, acl, owner, body.parent_c_version, txn)
+        if owner:
+            self._enter_owner(path, owner, node, shown_owner)
+        self.digest.touch(parent_path, parent)
+        self.digest.touch(path, node)
+        if parent_path.startswith(QUOTA_NODE):
+            self._quota_node_created(parent_path, name)
+        self._count_quota(path, 1, len(body.data) if body.data else 0)
+        stat = node.stat_bytes() if txn.op != OpCode.CREATE else None
+        self.watches.data.trigger(path, _CREATED, txn.zxid, acl)
+        self.watches.child.trigger(parent_path or "/", _CHILDREN_CHANGED, txn.zxid, parent.acl)
+        return Applied(txn.op, 0, path, stat)
+
+    def _replayed_create(
+        self, path: str, parent_path: str, parent: Node, acl: Acl, cversion: int, zxid: int
+    ) -> None:
+        """The snapshot has this node already, perhaps of another session: the counters still move on."""
+        self.nodes[path].acl = acl
+        if cversion > parent.cversion:
+            parent.cversion = cversion
+            parent.pzxid = zxid
+            parent.changed()
+            self.digest.touch(parent_path, parent)
+        raise ZooKeeperError(ErrorCode.NODE_EXISTS, path)
+
+    def _insert(
+        self,
+        path: str,
+        parent: Node,
+        name: str,
+        data: bytes | None,
+        acl: Acl,
+        owner: int,
+        parent_cversion: int,
+        txn: Transaction,
+    ) -> Node:
+        if parent_cversion == -1:
+            parent_cversion = wrap32(parent.cversion + 1)
+        if parent_cversion > parent.cversion:
+            # A log that is replayed over a newer snapshot must not turn the counters back.
+            parent.cversion = parent_cversion
+            parent.pzxid = txn.zxid
+        parent.add_child(name)
+        node = self.nodes[path] = Node(data, acl, txn.zxid, txn.time, 0, owner)
+        self.data_size += len(path) + (len(data) if data else 0)
+        return node
+
+    def _enter_owner(self, path: str, owner: int, node: Node, shown_owner: int) -> None:
+        node.shown_owner = shown_owner
+        kind = kind_of(owner, self.extended_types)
+        if kind is NodeKind.CONTAINER:
+            self.containers[path] = None
+        elif kind is NodeKind.TTL:
+            self.ttl_nodes[path] = None
+        else:
+            self.ephemerals.setdefault(owner, {})[path] = None
+
+    def _delete(self, txn: Transaction, body: DeleteTxn) -> Applied:
+        self._remove(body.path or "", txn.zxid)
+        return Applied(txn.op, 0, body.path)
+
+    def _remove(self, path: str, zxid: int) -> None:
+        parent_path, name = split_parent(path)
+        parent = self.nodes.get(parent_path)
+        if parent is None:
+            raise ZooKeeperError(ErrorCode.NO_NODE, path)
+        parent.remove_child(name)
+        if zxid > parent.pzxid:
+            parent.pzxid = zxid
+        self.digest.touch(parent_path, parent)
+        node = self.nodes.pop(path, None)
+        if node is None:
+            raise ZooKeeperError(ErrorCode.NO_NODE, path)
+        size = len(node.data) if node.data else 0
+        self.data_size -= len(path) + size
+        self.digest.forget(path, node)
+        if node.ephemeral_owner:
+            self._strike_owner(path, node.ephemeral_owner)
+        if name == LIMIT_NODE and parent_path.startswith(QUOTA_NODE):
+            self.quotas.discard(parent_path[len(QUOTA_NODE) :])
+        self._count_quota(path, -1, -size)
+        told = self.watches.data.trigger(path, _DELETED, zxid, node.acl)
+        self.watches.child.trigger(path, _DELETED, zxid, node.acl, told)
+        self.watches.child.trigger(parent_path or "/", _CHILDREN_CHANGED, zxid, parent.acl)
+
+    def _strike_owner(self, path: str, owner: int) -> None:
+        kind = kind_of(owner, self.extended_types)
+        if kind is NodeKind.CONTAINER:
+            self.containers.pop(path, None)
+        elif kind is NodeKind.TTL:
+            self.ttl_nodes.pop(path, None)
+        elif (paths := self.ephemerals.get(owner)) is not None:
+            paths.pop(path, None)
+            if not paths:
+                del self.ephemerals[owner]
+
+    def _set_data(self, txn: Transaction, body: SetDataTxn) -> Applied:
+        path, data = body.path or "", body.data
+        node = self.find(path)
+        growth = (len(data) if data else 0) - (len(node.data) if node.data else 0)
+        node.data = data
+        node.mtime = txn.time
+        node.mzxid = txn.zxid
+        node.version = body.version
+        node.changed()
+        self.digest.touch("" if path == "/" else path, node)
+        self._count_quota(path, 0, growth)
+        self.data_size += growth
+        stat = node.stat_bytes()
+        self.watches.data.trigger(path, _DATA_CHANGED, txn.zxid, node.acl)
+        return Applied(txn.op, 0, path, stat)
+
+    def _set_acl(self, txn: Transaction, body: SetACLTxn) -> Applied:
+        path = body.path or ""
+        node = self.find(path)
+        node.acl = intern(body.acl or ())
+        node.aversion = body.version
+        node.changed()
+        self.digest.touch("" if path == "/" else path, node)
+        return Applied(txn.op, 0, path, node.stat_bytes())
+
+    def _close_session(self, txn: Transaction, body: CloseSessionTxn | None) -> Applied:
+        mine = self.ephemerals.pop(txn.session_id, {})
+        named = (body.paths2_delete or ()) if body is not None else ()
+        self._remove_all(named, txn.zxid)
+        self._remove_all([path for path in mine if path in self.nodes], txn.zxid)
+        return Applied(txn.op)
+
+    def _remove_all(self, paths: Iterable[str], zxid: int) -> None:
+        for path in paths:
+            try:
+                self._remove(path, zxid)
+            except ZooKeeperError:
+                logger.warning("ephemeral node %s was gone before its session", path)
+
+    # quotas
+
+    def _quota_node_created(self, parent_path: str, name: str) -> None:
+        path = parent_path[len(QUOTA_NODE) :]
+        if name == LIMIT_NODE:
+            self.quotas.add(path)
+        elif name == STAT_NODE:
+            self._recount_quota(path)
+
+    def _recount_quota(self, path: str) -> None:
+        """What stands under the quota when its stat node appears."""
+        top = self.nodes.get(path)
+        stat = self.nodes[f"{QUOTA_NODE}{path}/{STAT_NODE}"]
+        track = StatsTrack({"count": 0, "bytes": 0})
+        waiting = [top] if top is not None else []
+        names = [path]
+        while waiting:
+            node, here = waiting.pop(), names.pop()
+            track.add(1, len(node.data) if node.data else 0)
+            for name in node.children or ():
+                child = self.nodes[f"{here}/{name}"]
+                waiting.append(child)
+                names.append(f"{here}/{name}")
+        stat.data = track.encode()
+        stat.changed()
+
+    def _count_quota(self, path: str, count: int, size: int) -> None:
+        """A change below a quota: its stat node tells.  No version and no event comes of that."""
+        covered = self.quotas.covering(path)
+        if covered is None:
+            return
+        stat = self.nodes.get(f"{QUOTA_NODE}{covered}/{STAT_NODE}")
+        if stat is None:
+            logger.error("the quota on %s has no %s to count in", covered, STAT_NODE)
+            return
+        try:
+            track = StatsTrack.parse(stat.data)
+        except ValueError as reason:
+            # Apache's server dies of this one.
+            logger.error("the %s of %s cannot be read, so it is not counted: %s", STAT_NODE, covered, reason)
+            return
+        track.add(count, size)
+        stat.data = track.encode()
+        stat.changed()

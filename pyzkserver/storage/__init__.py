@@ -1,0 +1,1 @@
+"""Where transactions are kept.  So far only in memory; the files in Apache's formats come here."""

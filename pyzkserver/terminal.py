@@ -1,0 +1,52 @@
+"""A server in a terminal: says when it is ready and how to reach it, and stops when it is asked to."""
+
+import logging
+import signal
+import sys
+
+import trio
+
+from ._version import __version__
+from .config import Config
+from .server import RunningServer, serve
+
+__all__ = ["run"]
+
+logger = logging.getLogger("pyzkserver")
+
+
+def run(config: Config, *, quiet: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM.  Raises what keeps the server from serving."""
+    try:
+        trio.run(_serve, config, quiet)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
+
+
+async def _serve(config: Config, quiet: bool) -> None:
+    # Heard before anything is opened, so that no signal finds the server half ready.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            running: RunningServer = await nursery.start(serve, config)
+            if not quiet:
+                print(_greeting(config, running), flush=True)
+            async for number in signals:
+                logger.info("%s: stopping", signal.Signals(number).name)
+                break
+            nursery.cancel_scope.cancel()
+
+
+def _greeting(config: Config, running: RunningServer) -> str:
+    hosts = running.hosts
+    kept = "its data is kept in memory and gone when it stops"
+    return "\n".join(
+        [
+            f"pyzkserver {__version__} is ready on {hosts}; {kept}.",
+            f'  kazoo:  KazooClient("{hosts}")',
+            f"  zkCli:  zkCli.sh -server {hosts}",
+            "  stop:   Ctrl-C" if sys.stdin.isatty() else "  stop:   SIGTERM",
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Servers for tests: hosted for synchronous code, and as pytest fixtures."""
