@@ -34,6 +34,8 @@ TARGETS = {
     ("set", "10×100"): 2.0,
     ("create", "10×100"): 2.0,
 }
+# The share of the machine that others may take: above, servers with many threads and with one suffer differently.
+QUIET = 0.10
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,20 @@ def versions(pair: tuple[Recipe, Recipe]) -> list[str]:
     return found
 
 
+def disturbed(cell: Cell) -> bool:
+    """Whether others took so much of the machine that the ratio says little."""
+    return max(middle(samples, "others") for samples in (cell.a, cell.b)) > QUIET
+
+
 def verdict(cell: Cell) -> str:
+    """✓ or ✗ only where all pairs agree and the machine was quiet, else ?."""
     target = cell.target()
     if target is None:
         return ""
-    return f"≥ {target:g} {'✓' if median(cell.ratios()) >= target else '✗'}"
+    reached = {ratio >= target for ratio in cell.ratios()}
+    if len(reached) > 1 or disturbed(cell):
+        return f"≥ {target:g} ?"
+    return f"≥ {target:g} {'✓' if True in reached else '✗'}"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -161,12 +172,23 @@ def details_table(cells: list[Cell], names: list[str]) -> str:
     return table(head, rows)
 
 
+def caution(cells: list[Cell]) -> list[str]:
+    found = [f"{cell.workload} {cell.shape}" for cell in cells if disturbed(cell)]
+    if not found:
+        return []
+    return [
+        f"**Not to be relied on**: other processes took more than {QUIET:.0%} of the machine during "
+        f"{len(found)} of {len(cells)} ({', '.join(found)})."
+    ]
+
+
 def report(cells: list[Cell], names: list[str], ceilings: list[Result], machine: dict[str, object]) -> str:
     parts = [
         f"{machine['servers']}; {machine['python']}, {machine['cpus']} processors, {machine['system']}; "
         f"load average before: {machine['load_before']}.",
         "Requests per second (medians) and their ratio (median of the pairs' ratios).",
         ratios_table(cells, names),
+        *caution(cells),
         "Latency of a block (all requests that a connection keeps outstanding), processor time of the server "
         "per request, how busy the generator was (near 100 % of its processor, it is the limit) and how much "
         "of the machine other processes took (where that is much, repeat when it is quiet).",
@@ -217,7 +239,7 @@ def arguments() -> argparse.Namespace:
 
 
 def as_json(cell: Cell) -> dict[str, object]:
-    return {**asdict(cell), "ratio": round(median(cell.ratios()), 3), "target": cell.target()}
+    return {**asdict(cell), "ratio": round(median(cell.ratios()), 3), "target": verdict(cell)}
 
 
 def main() -> None:

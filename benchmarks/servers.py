@@ -103,9 +103,8 @@ def _resident(pid: int) -> int:
 class Others:
     """How much of the machine's processors others use, from now on: neither the server nor this process.
 
-    A share of all processors, with what a hypervisor took away; 0 where there is no /proc. Interrupts (where
-    part of the network's work is counted) belong to nobody here. A tick is 10 ms, so one second on two cores
-    is good to about 2 %.
+    A share of all processors, with what a hypervisor took away; 0 where there is no /proc. A tick is 10 ms,
+    so one second on two cores is good to a few per cent.
     """
 
     def __init__(self, server: Server) -> None:
@@ -120,8 +119,9 @@ class Others:
         stat = Path("/proc/stat")
         if not stat.exists():
             return 0.0
-        user, nice, system, _idle, _iowait, _irq, _softirq, steal = map(int, stat.read_text().split()[1:9])
-        total = (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
+        # A process is also charged for the interrupts that it is interrupted by, so they belong to the total.
+        total = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
         return total - self._server.cpu_seconds() - time.process_time()
 
 

@@ -126,8 +126,7 @@ STORAGE = (
         "ms to wait for more transactions before a flush", _IN_MEMORY),
     Key("maxWriteQueuePollTime", _PROPERTY, Whole(0, LONG_MAX, decoded=True, unset=-1),
         "max_write_queue_poll_time",
-        "ms of waiting for the next transaction while flushDelay runs; -1 is a third of flushDelay",
-        _IN_MEMORY),
+        "ms of waiting for the next transaction while flushDelay runs; -1 is a third of flushDelay"),
     Key("maxBatchSize", _PROPERTY, Whole(1, decoded=True), "max_batch_size",
         "transactions per flush at most", _IN_MEMORY),
     Key("jute.maxbuffer.extrasize", _PROPERTY, Whole(1024, decoded=True, floor=1024, unset=-1),
@@ -208,7 +207,8 @@ ENSEMBLES = (
 )  # fmt: skip
 
 OURS = (
-    Key("pyzkserver.maxWatchesPerConnection", Where.OURS, Whole(1, decoded=True), "max_watches_per_connection",
+    Key("pyzkserver.maxWatchesPerConnection", Where.OURS, Whole(1, decoded=True),
+        "max_watches_per_connection",
         "a connection that sets more watches is closed"),
     Key("pyzkserver.maxSessions", Where.OURS, Whole(1, decoded=True), "max_sessions",
         "sessions beyond it are refused"),

@@ -6,7 +6,7 @@ An identity is a pair (scheme, id).  Connections gather them; this module only c
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
@@ -53,7 +53,9 @@ class Acl(tuple[ACL, ...]):
         return self
 
 
-_shared: dict[tuple[tuple[int, str | None, str | None], ...], Acl] = {}
+_Key: TypeAlias = tuple[tuple[int, str | None, str | None], ...]
+
+_shared: dict[_Key, Acl] = {}
 _SHARED_LIMIT = 4096  # sharing only saves memory, so at the limit the table simply starts anew
 
 
@@ -71,8 +73,8 @@ def intern(entries: Iterable[ACL]) -> Acl:
     return found
 
 
-OPEN_ACL = intern([ACL(Perms.ALL, Id("world", "anyone"))])
-READ_ONLY_ACL = intern([ACL(Perms.READ, Id("world", "anyone"))])
+OPEN_ACL = intern([ACL(int(Perms.ALL), Id("world", "anyone"))])
+READ_ONLY_ACL = intern([ACL(READ, Id("world", "anyone"))])
 
 
 def permits(acl: Acl, perms: int, identities: Iterable[Identity]) -> bool:
@@ -124,14 +126,20 @@ class AccessRules:
         self.super_digest = super_digest
         self.digest_algorithm = digest_algorithm
         self.schemes = frozenset({"ip", "digest"} if digest_enabled else {"ip"})
+        self._fixed: dict[_Key, Acl] = {}
+        """What ``fix_up`` made of an ACL before, where that does not depend on who asks."""
 
-    def fix_up(self, acl: Iterable[ACL] | None, identities: Iterable[Identity], path: str) -> Acl:
+    def fix_up(self, acl: Sequence[ACL] | None, identities: Iterable[Identity], path: str) -> Acl:
         """The ACL to store for the one that was asked for (``PrepRequestProcessor.fixupACL``).
 
         Doubles are dropped, ``auth`` becomes the caller's authenticated identities.  Raises INVALID_ACL.
         """
         if acl is None:
             raise ZooKeeperError(ErrorCode.INVALID_ACL, path)
+        key = tuple([(entry.perms, entry.id.scheme, entry.id.id) for entry in acl])
+        known = self._fixed.get(key)
+        if known is not None:
+            return known
         fixed: list[ACL] = []
         for entry in _without_doubles(acl):
             scheme = entry.id.scheme
@@ -148,7 +156,12 @@ class AccessRules:
             fixed.append(entry)
         if not fixed:
             raise ZooKeeperError(ErrorCode.INVALID_ACL, path)
-        return intern(fixed)
+        result = intern(fixed)
+        if not any(entry.id.scheme == "auth" for entry in acl):  # that one depends on who asks
+            if len(self._fixed) >= _SHARED_LIMIT:
+                self._fixed.clear()
+            self._fixed[key] = result
+        return result
 
     def _expand_auth(self, perms: int, identities: Iterable[Identity], path: str) -> list[ACL]:
         expanded = [

@@ -33,12 +33,17 @@ class Connect:
     read_only: bool | int | None = False  # None: the request of an old client, without that byte
     version: int = 0
     more: bytes = b""  # bytes behind the record, within the frame
+    then: Sequence[Call] = ()  # requests in the same write
 
     @property
     def text(self) -> str:
         plain = Connect()
-        said = [f"{key}={calls.say(value)}" for key, value in vars(self).items() if value != vars(plain)[key]]
-        return " ".join(["connect", *said])
+        said = [
+            f"{key}={calls.say(value)}"
+            for key, value in vars(self).items()
+            if value != vars(plain)[key] and key != "then"
+        ]
+        return " ".join(["connect", *said, *(f"; {each.text}" for each in self.then)])
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Raw:
 
     data: bytes
     text: str
-    ends: bool = True  # the server is expected to hang up; otherwise nothing is awaited, nor fenced on this one
+    ends: bool = True  # the server is expected to hang up; otherwise nothing is awaited
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ class Connection:
     inbox: bytearray = field(default_factory=bytearray)
     owed: deque[tuple[int | None, str]] = field(default_factory=deque)
     ended: bool = False
+    mute: bool = False  # in the middle of a frame, where a ping would be taken for the rest of it
 
     def send(self, data: bytes) -> None:
         try:
@@ -195,7 +201,6 @@ class Conversation:
                 self._connect(who, action)
             case Raw():
                 self._raw(who, action)
-                fenced.discard(who)
             case Drop():
                 fenced.discard(who)
                 self.connections[who].ended = True
@@ -234,7 +239,7 @@ class Conversation:
         request += b"" if how.read_only is None else calls.boolean(how.read_only)
         connection = self._open(who)
         connection.owed.append((None, "connected"))
-        connection.send(calls.frame(request + how.more))
+        connection.send(calls.frame(request + how.more) + self._frames(connection, how.then))
         self._settle(connection)
         if not connection.session_id and not connection.ended:
             self._until_end(connection)
@@ -244,6 +249,7 @@ class Conversation:
         if connection is None or connection.ended:
             connection = self._open(who)
         connection.send(raw.data)
+        connection.mute = not raw.ends
         if raw.ends:
             self._until_end(connection)
 
@@ -252,16 +258,20 @@ class Conversation:
         if connection.ended:
             self.lines.append(f"{who}< gone")
             return
-        payloads = []
+        connection.send(self._frames(connection, requests))
+        self._settle(connection)
+
+    def _frames(self, connection: Connection, requests: Sequence[Call]) -> bytes:
+        """The requests as bytes; their replies are owed from now on."""
+        frames = b""
         for each in requests:
             xid = each.xid
             if xid is None:
                 xid, connection.next_xid = connection.next_xid, connection.next_xid + 1
             answered_as = calls.PING_XID if each.op == calls.OPCODES["ping"] else xid
             connection.owed.append((answered_as, each.reply))
-            payloads.append(calls.frame(each.payload(xid, self.names.base_zxid)))
-        connection.send(b"".join(payloads))
-        self._settle(connection)
+            frames += calls.frame(each.payload(xid, self.names.base_zxid))
+        return frames
 
     def _await(self, who: str, what: Await) -> None:
         connection = self.connections[who]
@@ -286,7 +296,7 @@ class Conversation:
 
     def _fence(self, connection: Connection) -> None:
         """Record what comes before the answer to a ping."""
-        if connection.ended:
+        if connection.ended or connection.mute:
             return
         connection.send(calls.frame(calls.ping().payload(calls.PING_XID, 0)))
         until = time.monotonic() + PATIENCE

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyzkserver.wire.jute import (
@@ -209,12 +209,14 @@ def test_strings_are_decoded_as_java_does(raw: str, text: str) -> None:
     assert Names.decode(wrapped).names == [text]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_strings_come_back_but_for_what_lies_beyond_ffff(text: str) -> None:
     expected = "".join(c if c <= "\uffff" else "\ufffd\ufffd" for c in text)
     assert decode_string(encode_string(text)) == expected
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_no_bytes_are_refused_as_a_string(raw: bytes) -> None:
     text = decode_string(raw)

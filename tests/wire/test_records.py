@@ -90,19 +90,31 @@ lengths = st.sampled_from([-(2**31), -2, -1, 0, 1, 2, 3, 100, 2**20, 2**31 - 1])
 garbage = st.lists(st.one_of(st.binary(max_size=12), lengths, st.just(b"\xed\xa0\x80"))).map(b"".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(record=st.sampled_from(RECORDS), data=garbage)
 def test_garbage(record: type[Record], data: bytes) -> None:
     the_generated_agrees_with_the_plain(record, data)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(case=st.sampled_from(CASES), data=st.data())
 def test_almost_right(case: tuple[Record, bytes], data: st.DataObject) -> None:
     value, raw = case
     at = data.draw(st.integers(0, len(raw)))
     cut = data.draw(st.integers(0, 4))
     the_generated_agrees_with_the_plain(type(value), raw[:at] + data.draw(garbage) + raw[at + cut :])
+
+
+@settings(deadline=None)
+@given(raw=st.binary(max_size=50) | st.binary(max_size=20).map(lambda tail: bytes(24) + tail))
+def test_garbage_for_a_connect_request(raw: bytes) -> None:
+    try:
+        request, with_read_only = decode_connect_request(raw)
+    except DecodeError:
+        return
+    encoded = request.encode()
+    assert raw.startswith(encoded[:-1])
+    assert with_read_only == (len(raw) >= len(encoded))
 
 
 # --- round trips -------------------------------------------------------------------------------------------
@@ -130,7 +142,7 @@ def records_of(record: type[Record]) -> st.SearchStrategy[Record]:
     return st.builds(record, *(values_of(field) for field in record.fields.values()))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(value=st.sampled_from(RECORDS).flatmap(records_of))
 def test_round_trip(value: Record) -> None:
     raw = value.encode()
