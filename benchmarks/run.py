@@ -34,7 +34,7 @@ TARGETS = {
     ("set", "10×100"): 2.0,
     ("create", "10×100"): 2.0,
 }
-# The share of the machine that others may take: above, servers with many threads and with one suffer differently.
+# The share of the machine that others may take: above, servers of many threads and of one suffer unalike.
 QUIET = 0.10
 
 

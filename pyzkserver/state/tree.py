@@ -62,7 +62,7 @@ class DataTree:
     def __init__(
         self, watches: Watches | None = None, *, extended_types: bool = False, digest_enabled: bool = True
     ) -> None:
-        self.watches = watches or Watches()
+        self.watches = Watches() if watches is None else watches
         self.extended_types = extended_types
         self.nodes: dict[str, Node] = {}
         self.ephemerals: dict[int, dict[str, None]] = {}
