@@ -1,0 +1,185 @@
+"""The four-letter words that tell how much is going on: srvr, stat, cons, mntr.
+
+Every number is counted somewhere; what nobody counts has no line here, not even a zero.
+"""
+
+from typing import TYPE_CHECKING
+
+from pyzkserver.wire.requests import OPERATIONS
+
+from .fourletter_machine import FULL_VERSION, max_descriptors, open_descriptors
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .service import Service
+
+__all__ = ["cons", "mntr", "remote_address", "srvr", "stat", "unsigned"]
+
+# java.nio.channels.SelectionKey
+_NOTHING, _READING, _WRITING = 0, 1, 4
+
+
+def unsigned(value: int) -> str:
+    """A session id or zxid in hexadecimal, as Java's ``Long.toHexString`` writes a negative one."""
+    return f"0x{value & 0xFFFF_FFFF_FFFF_FFFF:x}"
+
+
+def remote_address(connection: "Connection") -> str:
+    """The client, as Java prints an ``InetSocketAddress``."""
+    host, port = connection.address
+    return f"/[{host}]:{port}" if ":" in host else f"/{host}:{port}"
+
+
+def srvr(service: "Service", asker: "Connection") -> str:
+    """The server in a few lines (``ServerStats``).
+
+    The mean latency has a fraction since Apache 3.7.  go-zookeeper's parser of before 1.0.3 and Datadog's of
+    before 2020 stumble over it there as here: we keep Apache's form.
+    """
+    return f"Zookeeper version: {FULL_VERSION}\n{_summary(service)}"
+
+
+def stat(service: "Service", asker: "Connection") -> str:
+    """The same, with a line for each client between."""
+    clients = "".join(f"{_brief(connection, asker)})\n" for connection in service.connections)
+    return f"Zookeeper version: {FULL_VERSION}\nClients:\n{clients}\n{_summary(service)}"
+
+
+def _summary(service: "Service") -> str:
+    statistics, tree = service.statistics, service.replica.tree
+    latency = statistics.latency
+    return (
+        f"Latency min/avg/max: {latency.minimum}/{latency.mean}/{latency.maximum}\n"
+        f"Received: {statistics.received}\n"
+        f"Sent: {statistics.sent}\n"
+        f"Connections: {len(service.connections)}\n"
+        f"Outstanding: {_outstanding(service)}\n"
+        f"Zxid: {unsigned(tree.last_zxid)}\n"
+        f"Mode: {_mode(service)}\n"
+        f"Node count: {len(tree.nodes)}\n"
+    )
+
+
+def _outstanding(service: "Service") -> int:
+    """Requests that are taken but not answered, reads behind a write included (``requestsInProcess``)."""
+    return sum(len(connection.lane) for connection in service.connections)
+
+
+def _mode(service: "Service") -> str:
+    """What the server is in its ensemble; there is only one role so far."""
+    return "standalone"
+
+
+def cons(service: "Service", asker: "Connection") -> str:
+    """A line for each connection, with all that is known of it."""
+    lines = [
+        f"{_brief(connection, asker)}{_detail(connection) if connection.session_id else ''})\n"
+        for connection in service.connections
+    ]
+    return "".join(lines) + "\n"
+
+
+def _brief(connection: "Connection", asker: "Connection") -> str:
+    """The beginning of a connection's line, up to the parenthesis (``ServerCnxn.dumpConnectionInfo``)."""
+    return (
+        f" {remote_address(connection)}[{_interest(connection, asker):x}]"
+        f"(queued={len(connection.lane)},recved={connection.received},sent={connection.sent}"
+    )
+
+
+def _detail(connection: "Connection") -> str:
+    operation = OPERATIONS.get(connection.last_op)
+    latency = connection.latency
+    # Pings and the like have xids below 0, which Apache does not tell; nor is there one before any request.
+    xid = f",lcxid=0x{connection.last_xid:x}" if connection.last_xid >= 0 else ""
+    return (
+        f",sid={unsigned(connection.session_id)}"
+        f",lop={operation.short if operation else 'NA'}"
+        f",est={connection.established_ms}"
+        f",to={connection.negotiated_timeout}"
+        f"{xid}"
+        f",lzxid={unsigned(connection.last_zxid)}"
+        f",lresp={connection.last_response_ms}"
+        f",llat={connection.last_latency}"
+        f",minlat={latency.minimum}"
+        # A whole number here, other than in stat.
+        f",avglat={latency.total // latency.count if latency.count else 0}"
+        f",maxlat={latency.maximum}"
+    )
+
+
+def _interest(connection: "Connection", asker: "Connection") -> int:
+    """What its socket waits for.
+
+    Never both: a client that does not take its replies is not read from.  Whoever asks with a four-letter
+    word is not listened to any more.
+    """
+    if connection is asker:
+        return _NOTHING
+    if connection.queued:
+        return _WRITING
+    return _NOTHING if connection.paused or connection.closing else _READING
+
+
+def mntr(service: "Service", asker: "Connection") -> str:
+    """Keys and values for monitoring.
+
+    Datadog takes the first line for the version whatever it says.
+    """
+    values = {"version": FULL_VERSION, "server_state": _mode(service)}
+    numbers = {**_gauges(service), **_response_sizes(service), **_descriptors(), **_counters(service)}
+    values.update({key: str(number) for key, number in numbers.items()})
+    return "".join(f"zk_{key}\t{value}\n" for key, value in values.items())
+
+
+def _gauges(service: "Service") -> dict[str, int | float]:
+    """What is so at this moment (``ZooKeeperServer.registerMetrics``)."""
+    statistics, replica = service.statistics, service.replica
+    tree, latency = replica.tree, statistics.latency
+    return {
+        "avg_latency": latency.mean,
+        "min_latency": latency.minimum,
+        "max_latency": latency.maximum,
+        "packets_received": statistics.received,
+        "packets_sent": statistics.sent,
+        "num_alive_connections": len(service.connections),
+        "outstanding_requests": _outstanding(service),
+        "uptime": service.host.elapsed_ms() - statistics.started_ms,
+        "znode_count": len(tree.nodes),
+        "watch_count": len(tree.watches),
+        "ephemerals_count": tree.ephemeral_count(),
+        "approximate_data_size": tree.data_size,
+        "global_sessions": len(replica.sessions),
+        "auth_failed_count": statistics.auth_failed,
+    }
+
+
+def _response_sizes(service: "Service") -> dict[str, int]:
+    statistics = service.statistics
+    if statistics.last_response_size < 0:  # none was measured
+        return {}
+    return {
+        "last_client_response_size": statistics.last_response_size,
+        "min_client_response_size": statistics.min_response_size,
+        "max_client_response_size": statistics.max_response_size,
+    }
+
+
+def _descriptors() -> dict[str, int]:
+    counts = {
+        "open_file_descriptor_count": open_descriptors(),
+        "max_file_descriptor_count": max_descriptors(),
+    }
+    return {key: count for key, count in counts.items() if count is not None}
+
+
+def _counters(service: "Service") -> dict[str, int]:
+    """What has happened so far, under the names of Apache's ``ServerMetrics``."""
+    statistics = service.statistics
+    return {
+        "connection_rejected": statistics.connections_rejected,
+        "connection_drop_count": statistics.connections_dropped,
+        "connection_revalidate_count": statistics.revalidated,
+        "sessionless_connections_expired": statistics.sessionless_expired,
+        "bytes_received_count": statistics.bytes_received,
+    }
