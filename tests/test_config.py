@@ -443,7 +443,10 @@ def test_what_integer_decode_refuses_is_refused(text):
 
 def test_keys_of_the_file_are_decimal(zoo_cfg):
     assert load(zoo_cfg(*ADDRESS, "tickTime=0100")).tick_time == 100
-    assert refusal(zoo_cfg(*ADDRESS, "tickTime=0x100")).startswith("zoo.cfg:3: tickTime=0x100: must be")
+    for text in ("0x100", "1_0", "1 0", "+", ""):
+        assert refusal(zoo_cfg(*ADDRESS, f"tickTime={text}")).startswith(
+            f"zoo.cfg:3: tickTime={text}: must be"
+        )
 
 
 @pytest.mark.parametrize("text", ["yes", "1", "on", ""])
@@ -611,7 +614,7 @@ def test_numbers_below_a_minimum_are_raised_with_a_note(zoo_cfg):
     assert "snap_count is raised from 0 to 2" in Config(snap_count=0).notes
 
 
-def test_a_secret_is_not_repeated_in_messages(zoo_cfg):
+def test_notes_do_not_repeat_values(zoo_cfg):
     path = zoo_cfg(
         *ADDRESS, "ssl.keyStore.password=hush", "DigestAuthenticationProvider.superDigest=super:hush"
     )
@@ -651,6 +654,8 @@ def test_one_server_line_is_a_standalone_server(zoo_cfg):
     config = load(zoo_cfg(*ADDRESS, "server.7=localhost:2888:3888"))
     assert config.servers == ((7, "localhost:2888:3888"),)
     assert config.notes == ()
+    path = zoo_cfg(*ADDRESS, "server.7=[::1]:2888:3888:Participant|b.c:1:2", "weight.2=1", "weight.1=5")
+    assert load(path).weights == ((1, "5"), (2, "1"))
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,7 @@ _ALL = tuple(key for section in SECTIONS.values() for key in section)
 TABLE: dict[str, Key] = {key.name: key for key in _ALL}
 # server.* and the like end in a name of the user's: "server." → the row.
 _PREFIXES = {name[:-1]: key for name, key in TABLE.items() if name.endswith("*")}
-FIELDS: dict[str, Key] = {}
-for _key in _ALL:
-    if _key.field:
-        FIELDS.setdefault(_key.field, _key)  # where two keys set one field, the first of them names it
+FIELDS: dict[str, Key] = {key.field: key for key in _ALL if key.field}
 
 # Start scripts pass these whoever the server is; nobody waits for an effect.
 SILENT_PROPERTIES = (

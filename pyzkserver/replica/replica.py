@@ -44,7 +44,7 @@ class Origin(Protocol):
 class Proposal:
     """A write on its way."""
 
-    __slots__ = ("cxid", "identities", "op", "origin", "request", "session_id", "txn")
+    __slots__ = ("cxid", "identities", "op", "origin", "request", "session_id", "txn", "zxid")
 
     def __init__(
         self,
@@ -62,6 +62,18 @@ class Proposal:
         self.identities = identities
         self.origin = origin
         self.txn: Transaction | None = None
+        self.zxid = 0
+        """Its place in the order of all writes, once it was judged."""
+
+
+class _NoRole:
+    """Of a replica that nobody told yet what it is."""
+
+    def submit(self, proposal: Proposal) -> None:
+        raise RuntimeError("this replica has no role yet")
+
+    def durable(self, zxid: int) -> None:
+        raise RuntimeError("this replica has no role yet")
 
 
 class Replica:
@@ -84,7 +96,7 @@ class Replica:
         self.access = rules.access
         self.last_proposed = tree.last_zxid
         self.in_flight: deque[Proposal] = deque()
-        self.role: Role | None = None
+        self.role: Role = _NoRole()
 
     def take_role(self, role: Role) -> None:
         """From now on this role decides."""
@@ -93,16 +105,15 @@ class Replica:
 
     def submit(self, proposal: Proposal) -> None:
         """Ask for a write.  Its origin hears of the outcome, possibly before this returns."""
-        assert self.role is not None
         self.role.submit(proposal)
 
     def prepare(self, proposal: Proposal) -> Transaction:
         """Judge a request and give it its zxid.  One that is refused is a transaction as well: an error."""
-        zxid = self.last_proposed = self.last_proposed + 1
+        zxid = proposal.zxid = self.last_proposed = self.last_proposed + 1
         op = proposal.op
         body: Any
         try:
-            body = self.preparer.prepare(op, proposal.request, proposal.session_id, proposal.identities, zxid)
+            body = self.preparer.prepare(op, proposal.request, proposal)
         except ZooKeeperError as error:
             op, body = _ERROR, ErrorTxn(int(error.code))
         except Exception:

@@ -26,7 +26,7 @@ from pyzkserver.wire.records import (
 from pyzkserver.wire.requests import OPERATIONS, AuthPacket, GetSASLRequest, OpCode, SetSASLResponse
 from pyzkserver.wire.txns import CreateSessionTxn
 
-from .fastpath import FAST
+from .fastpath import FAST, FAST_DECODERS
 from .replies import notification, reply_frame, write_reply
 from .service import Service
 from .statistics import Latency
@@ -80,6 +80,8 @@ class Connection:
         self.aborted = False
         """Close at once, without sending what is left."""
         self.paused = False
+        # Where clients must prove who they are, every request takes the plain way, which looks.
+        self._fast = {} if service.config.enforce_auth_enabled else FAST
         self._wake = wake
         self._inbox = b""
         self._partial: bytearray | None = None
@@ -187,7 +189,7 @@ class Connection:
         self.replica.sessions.touch(session, started)
         pos, size, count, quickly, lane = 0, len(data), 0, 0, self.lane
         limit = self.service.config.jute_max_buffer
-        unpack, fast = _REQUEST.unpack_from, FAST
+        unpack, fast = _REQUEST.unpack_from, self._fast
         xid, op = self.last_xid, self.last_op
         while size - pos >= 12:
             length, next_xid, next_op = unpack(data, pos)
@@ -200,7 +202,7 @@ class Connection:
             if quick is not None and not lane.writes and quick(self, data, pos + 12, end, xid):
                 quickly += 1
             else:
-                self._request(op, xid, data[pos + 12 : end])
+                self._request(op, xid, data, pos + 12, end)
             pos = end
             if self.queued > OUTBOX_HIGH_WATER or self.paused or self.closing:
                 break
@@ -301,7 +303,15 @@ class Connection:
 
     # requests, the plain way
 
-    def _request(self, op: int, xid: int, body: bytes) -> None:
+    def _request(self, op: int, xid: int, data: bytes, pos: int, end: int) -> None:
+        if self._fast:
+            decode = FAST_DECODERS.get(op)
+            request: Any = decode(data, pos, end) if decode is not None else None
+            if request is not None:
+                return self._submit(op, xid, request)
+        return self._request_plainly(op, xid, data[pos:end])
+
+    def _request_plainly(self, op: int, xid: int, body: bytes) -> None:
         if op == _AUTH:
             return self._authenticate(xid, body)
         if op == _SASL:
@@ -331,10 +341,13 @@ class Connection:
 
     def _submit(self, op: int, xid: int, request: Any) -> None:
         proposal = Proposal(op, request, self.session_id, xid, self.identities, self)
-        self.lane.enter(proposal)
-        if self.lane.writes >= self.service.config.global_outstanding_limit:
-            self.paused = True
-        self.replica.submit(proposal)
+        replica = self.replica
+        if not replica.log.immediate:
+            self.lane.enter(proposal)
+            # Nothing is taken in behind a close, which is decided although it may not be safe yet.
+            if self.lane.writes >= self.service.config.global_outstanding_limit or op == _CLOSE_SESSION:
+                self.paused = True
+        replica.role.submit(proposal)
 
     def _in_turn(self, read: Callable[[], None]) -> None:
         """Do it now, or when the client's writes before it are done."""
@@ -368,11 +381,12 @@ class Connection:
         elif proposal.op == _CREATE_SESSION:
             self._welcome(valid=True)
         else:
-            self._reply(proposal.cxid, 0, write_reply(applied))
+            self._append(write_reply(applied, proposal.cxid, self.replica.tree.last_zxid))
             if proposal.op == _CLOSE_SESSION:
                 self.closing = True
                 self._detach()
-        self.lane.leave(proposal)
+        if self.lane.writes:
+            self.lane.leave(proposal)
         if self.paused:
             self.paused = False
             self._wake(self)

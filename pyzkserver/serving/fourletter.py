@@ -93,7 +93,7 @@ def answer(service: "Service", word: bytes, argument: bytes, asker: "Connection"
     if name not in service.config.four_letter_words:
         logger.debug("refused the word %s to %s", name, remote_address(asker))
         return f"{name} is not executed because it is not in the whitelist.\n".encode()
-    logger.info("answering the word %s of %s", name, remote_address(asker))
+    logger.debug("answering the word %s of %s", name, remote_address(asker))
     if word == b"stmk":
         text = _set_trace_mask(service, argument)
     else:

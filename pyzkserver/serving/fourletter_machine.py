@@ -25,7 +25,7 @@ must be Apache's; the rest stands where Apache puts a commit.
 
 BUILT = "11/22/2026 00:00 UTC"
 """When ``__version__`` was made.  Apache writes 2026-11-22 since 3.7, which older parsers do not know
-(go-zookeeper before 1.0.3); everybody knows this form."""
+(samuel/go-zookeeper's); this form all of them know."""
 
 FULL_VERSION = f"{VERSION}, built on {BUILT}"
 
@@ -86,7 +86,7 @@ def conf(service: "Service", asker: "Connection") -> str:
         "minSessionTimeout": config.min_session_timeout,
         "maxSessionTimeout": config.max_session_timeout,
         "clientPortListenBacklog": config.client_port_listen_backlog,
-        # A standalone server is no member of anything: Apache's says 0, although its session ids begin with 1.
+        # A standalone server is no member of anything: Apache's says 0, although its sessions' ids say 1.
         "serverId": 0,
     }
     return "".join(f"{key}={value}\n" for key, value in entries.items())

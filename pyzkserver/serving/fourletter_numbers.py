@@ -33,8 +33,8 @@ def remote_address(connection: "Connection") -> str:
 def srvr(service: "Service", asker: "Connection") -> str:
     """The server in a few lines (``ServerStats``).
 
-    The mean latency has a fraction since Apache 3.7.  go-zookeeper's parser of before 1.0.3 and Datadog's of
-    before 2020 stumble over it there as here: we keep Apache's form.
+    The mean latency has a fraction, as Apache 3.9's has.  Parsers that expect a whole number there
+    (samuel/go-zookeeper's) stumble over Apache's as over ours; go-zookeeper/zk's takes both.
     """
     return f"Zookeeper version: {FULL_VERSION}\n{_summary(service)}"
 

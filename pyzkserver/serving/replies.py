@@ -17,7 +17,7 @@ from pyzkserver.wire.requests import (
 __all__ = ["notification", "reply_frame", "write_reply"]
 
 _HEADER = Struct(">iiqi")  # length, xid, zxid, err
-_LENGTH = Struct(">i")
+_HEADER_AND_LENGTH = Struct(">iiqii")
 _EVENT = Struct(">iiqiiii")  # length, xid -1, zxid, err 0, type, state, length of the path
 _SYNC_CONNECTED = 3
 
@@ -36,14 +36,20 @@ def notification(event: EventType, path: str, zxid: int) -> bytes:
     return _EVENT.pack(28 + len(raw), -1, zxid, 0, event, _SYNC_CONNECTED, len(raw)) + raw
 
 
-def write_reply(applied: Applied) -> bytes:
-    """The body that answers a write which was not refused."""
-    if applied.parts is not None:
-        return MultiResponse([_result(part) for part in applied.parts]).encode()
-    if applied.op in _CREATES_WITH_STAT or applied.op == _CREATE:
+def write_reply(applied: Applied, xid: int, zxid: int) -> bytes:
+    """The whole reply to a write which was not refused."""
+    stat = applied.stat
+    if applied.op == _CREATE:
         raw = encode_string(applied.path or "")
-        return b"".join((_LENGTH.pack(len(raw)), raw, applied.stat or b""))
-    return applied.stat or b""
+        return _HEADER_AND_LENGTH.pack(20 + len(raw), xid, zxid, 0, len(raw)) + raw
+    if stat is not None:
+        if applied.op not in _CREATES_WITH_STAT:
+            return _HEADER.pack(84, xid, zxid, 0) + stat
+        raw = encode_string(applied.path or "")
+        return b"".join((_HEADER_AND_LENGTH.pack(88 + len(raw), xid, zxid, 0, len(raw)), raw, stat))
+    if applied.parts is not None:
+        return reply_frame(xid, zxid, 0, MultiResponse([_result(part) for part in applied.parts]).encode())
+    return _HEADER.pack(16, xid, zxid, 0)
 
 
 def _result(applied: Applied) -> MultiResult:

@@ -44,12 +44,16 @@ class Acl(tuple[ACL, ...]):
     world: int
     """The permissions that world:anyone has: one test answers most questions."""
 
+    settled: bool
+    """Whether any server takes it as it is: it speaks of world:anyone, once, and of nobody else."""
+
     def __new__(cls, entries: Iterable[ACL]) -> "Acl":
         self = super().__new__(cls, entries)
         self.world = 0
         for entry in self:
             if entry.id.scheme == "world" and entry.id.id == "anyone":
                 self.world |= entry.perms
+        self.settled = len(self) == 1 and self[0].id.scheme == "world" and self[0].id.id == "anyone"
         return self
 
 
@@ -134,6 +138,8 @@ class AccessRules:
 
         Doubles are dropped, ``auth`` becomes the caller's authenticated identities.  Raises INVALID_ACL.
         """
+        if type(acl) is Acl and acl.settled:
+            return acl
         if acl is None:
             raise ZooKeeperError(ErrorCode.INVALID_ACL, path)
         key = tuple([(entry.perms, entry.id.scheme, entry.id.id) for entry in acl])

@@ -10,13 +10,13 @@ from struct import Struct
 
 from .node import Node
 
-__all__ = ["DIGEST_VERSION", "TreeDigest", "node_digest"]
+__all__ = ["DIGEST_VERSION", "LOG_INTERVAL", "TreeDigest", "node_digest"]
 
 DIGEST_VERSION = 2
 
 _FIELDS = Struct(">qqqqqiiiq")
 _EXCLUDED = "/zookeeper/"  # quota nodes differ between members (ZOOKEEPER-3114), so none of these is counted
-_LOG_INTERVAL = 128  # DataTree.DIGEST_LOG_INTERVAL
+LOG_INTERVAL = 128  # DataTree.DIGEST_LOG_INTERVAL
 _LOG_LIMIT = 1024  # DataTree.DIGEST_LOG_LIMIT
 
 
@@ -41,38 +41,34 @@ def node_digest(path: str, node: Node) -> int:
 
 
 class TreeDigest:
-    """The running sum.  ``touched`` nodes are in the tree, and in the sum with what they were before."""
+    """The running sum.  Nodes in ``touched`` are in the tree, and in the sum with what they were before."""
 
     def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
         self.log: deque[tuple[int, int]] = deque(maxlen=_LOG_LIMIT)
         """(zxid, digest) at every 128th zxid: what the four-letter word hash tells."""
+        self.touched: dict[str, Node] | None = {} if enabled else None
+        """Nodes that were created or changed since they were last counted; None where nobody asks."""
         self._sum = 0
-        self._touched: dict[str, Node] = {}
-
-    def touch(self, path: str, node: Node) -> None:
-        """A node was created or changed."""
-        if self.enabled:
-            self._touched[path] = node
 
     def forget(self, path: str, node: Node) -> None:
         """A node was deleted."""
-        if self.enabled:
-            self._touched.pop(path, None)
+        if self.touched is not None:
+            self.touched.pop(path, None)
             self._sum -= node.digest
 
     def value(self) -> int:
         """The digest now, as an unsigned 64-bit number."""
-        for path, node in self._touched.items():
+        touched = self.touched or {}
+        for path, node in touched.items():
             if not path.startswith(_EXCLUDED):
                 digest = node_digest(path, node)
                 self._sum += digest - node.digest
                 node.digest = digest
-        self._touched.clear()
+        touched.clear()
         self._sum &= 0xFFFF_FFFF_FFFF_FFFF
         return self._sum
 
     def reached(self, zxid: int) -> None:
-        """A transaction was applied whole."""
-        if self.enabled and zxid % _LOG_INTERVAL == 0:
+        """A transaction was applied whole whose zxid is a multiple of LOG_INTERVAL."""
+        if self.touched is not None:
             self.log.append((zxid, self.value()))

@@ -53,9 +53,9 @@ def invalid_reason(path: str | None) -> str | None:
     return f"{refused.group()!r} at {refused.start()} is not allowed in a path"
 
 
-def validate(path: str | None) -> None:
-    """Raise BAD_ARGUMENTS unless the path is valid."""
-    if path is None or path[:1] != "/" or (path[-1] == "/" and len(path) > 1) or _REFUSED.search(path):
+def validate(path: str | None, start: int = 0) -> None:
+    """Raise BAD_ARGUMENTS unless the path is valid; what stands before ``start`` is known to be."""
+    if path is None or path[:1] != "/" or (path[-1] == "/" and len(path) > 1) or _REFUSED.search(path, start):
         raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
 
 

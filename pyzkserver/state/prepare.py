@@ -5,7 +5,7 @@ of checks: which error a client sees depends on it.  Nothing is changed here but
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.wire.jute import Record
@@ -44,16 +44,15 @@ from .transaction import MultiBody
 
 __all__ = ["Preparer", "Rules"]
 
-_SEQUENTIAL = frozenset(
-    {
-        CreateFlag.PERSISTENT_SEQUENTIAL,
-        CreateFlag.EPHEMERAL_SEQUENTIAL,
-        CreateFlag.PERSISTENT_SEQUENTIAL_WITH_TTL,
-    }
-)
-_EPHEMERAL = frozenset({CreateFlag.EPHEMERAL, CreateFlag.EPHEMERAL_SEQUENTIAL})
-_TTL = frozenset({CreateFlag.PERSISTENT_WITH_TTL, CreateFlag.PERSISTENT_SEQUENTIAL_WITH_TTL})
-_FLAGS = frozenset(int(flag) for flag in CreateFlag)
+# Plain numbers, for what every create goes through.
+_SEQUENTIAL = (2, 3, 6)  # CreateFlag.PERSISTENT_SEQUENTIAL, EPHEMERAL_SEQUENTIAL, …_WITH_TTL
+_EPHEMERAL = (1, 3)
+_FIRST_TTL_FLAG = int(CreateFlag.PERSISTENT_WITH_TTL)
+_LAST_FLAG = int(CreateFlag.PERSISTENT_SEQUENTIAL_WITH_TTL)
+_CREATE_TTL = int(OpCode.CREATE_TTL)
+_CREATE_CONTAINER = int(OpCode.CREATE_CONTAINER)
+
+_ROOT_LIMIT = f"{QUOTA_NODE}/{LIMIT_NODE}"
 _IN_MULTI = frozenset(
     {
         OpCode.CREATE,
@@ -86,15 +85,15 @@ class Rules:
         self.reconfig_enabled = reconfig_enabled
 
 
-class Asker:
+class Asker(Protocol):
     """On whose behalf a request is judged, and under which zxid it would happen."""
 
-    __slots__ = ("identities", "session_id", "zxid")
-
-    def __init__(self, session_id: int, identities: Sequence[Identity], zxid: int) -> None:
-        self.session_id = session_id
-        self.identities = identities
-        self.zxid = zxid
+    @property
+    def session_id(self) -> int: ...
+    @property
+    def identities(self) -> Sequence[Identity]: ...
+    @property
+    def zxid(self) -> int: ...
 
 
 class Preparer:
@@ -119,18 +118,14 @@ class Preparer:
             OpCode.CLOSE_SESSION: self._close_session,
         }
 
-    def prepare(
-        self, op: int, request: Any, session_id: int, identities: Sequence[Identity], zxid: int
-    ) -> Record | MultiBody | None:
+    def prepare(self, op: int, request: Any, asker: Asker) -> Record | MultiBody | None:
         """The body of the transaction that this request is.  Raises ZooKeeperError to refuse it.
 
         The operations of a multi that is accepted are in ``pending`` already: each was judged with those
         before it.  Everything else is the caller's to propose.
         """
-        asker = Asker(session_id, identities, zxid)
-        if op == OpCode.MULTI:
-            return self._multi(asker, request)
-        return self._single[op](asker, op, request)
+        judge = self._single.get(op)
+        return judge(asker, op, request) if judge is not None else self._multi(asker, request)
 
     def _multi(self, asker: Asker, request: MultiRequest | None) -> MultiBody:
         """All or nothing; a failed one is a transaction of errors.  None is one that could not be read."""
@@ -175,36 +170,38 @@ class Preparer:
         parent_path = parent_for_create(path)
         acl = self.rules.access.fix_up(request.acl, asker.identities, path)
         parent = self._node(parent_path, path)
-        self._permit(parent, CREATE, asker, path)
+        if not parent.acl.world & CREATE:
+            self._permit(parent, CREATE, asker, path)
         if flags in _SEQUENTIAL:
             path += f"{parent.cversion:010d}"
-        validate(path)
+        # The parent exists, so its path is a valid one; but the root exists as "/", too, and "//x" is none.
+        validate(path, max(0, len(parent_path) - 1))
         if self.pending.find(path) is not None:
             raise ZooKeeperError(ErrorCode.NODE_EXISTS, path)
-        if self._kind(parent) is NodeKind.EPHEMERAL:
+        if parent.ephemeral_owner and self._kind(parent) is NodeKind.EPHEMERAL:
             raise ZooKeeperError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
-        if path == f"{QUOTA_NODE}/{LIMIT_NODE}":
+        if path == _ROOT_LIMIT:
             raise ZooKeeperError(
                 ErrorCode.BAD_ARGUMENTS, path
             )  # there is no quota on the root; Apache dies of it
         if self.rules.enforce_quota:
             self._judge_quota(path, 1, len(request.data or b""))
         cversion = wrap32(parent.cversion + 1)
-        if op == OpCode.CREATE_CONTAINER:
+        if op == _CREATE_CONTAINER:
             return CreateContainerTxn(path, request.data, acl, cversion)
-        if op == OpCode.CREATE_TTL:
+        if op == _CREATE_TTL:
             return CreateTTLTxn(path, request.data, acl, cversion, ttl)
         return CreateTxn(path, request.data, acl, flags in _EPHEMERAL, cversion)
 
     def _judge_flags(self, op: int, flags: int, ttl: int, path: str | None) -> None:
-        if flags not in _FLAGS:
+        if not 0 <= flags <= _LAST_FLAG:
             raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
-        if flags in _TTL:
+        if flags >= _FIRST_TTL_FLAG:
             if not self.rules.extended_types:
                 raise ZooKeeperError(ErrorCode.UNIMPLEMENTED, path)
             if ttl_owner(ttl) is None:
                 raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
-        elif ttl >= 0 or op == OpCode.CREATE_TTL:
+        elif ttl >= 0 or op == _CREATE_TTL:
             # createTTL without a TTL flag and without a ttl passes Apache's checks and brings it down.
             raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
 
@@ -236,7 +233,8 @@ class Preparer:
         validate(path)
         assert path is not None
         node = self._node(path, path)
-        self._permit(node, WRITE, asker, path)
+        if not node.acl.world & WRITE:
+            self._permit(node, WRITE, asker, path)
         if self.rules.enforce_quota:
             self._judge_quota(path, 0, len(request.data or b"") - len(node.data or b""))
         return SetDataTxn(path, request.data, _next_version(node.version, request.version, path))
@@ -279,7 +277,10 @@ class Preparer:
     # what the judgements are made of
 
     def _judge_session(self, asker: Asker) -> None:
-        self.sessions.check(asker.session_id)
+        session = self.sessions.by_id.get(asker.session_id)
+        if session is None or session.closing:
+            code = ErrorCode.UNKNOWN_SESSION if session is None else ErrorCode.SESSION_EXPIRED
+            raise ZooKeeperError(code)
 
     def _node(self, where: str, path: str) -> NodeView:
         node = self.pending.find(where)

@@ -62,22 +62,22 @@ class QuotaPaths:
     """The paths that have a quota (``PathTrie``)."""
 
     def __init__(self) -> None:
-        self._paths: dict[str, None] = {}
+        self.paths: dict[str, None] = {}
 
     def add(self, path: str) -> None:
         """This subtree has a quota from now on."""
-        self._paths[path] = None
+        self.paths[path] = None
 
     def discard(self, path: str) -> None:
         """It has none any more."""
-        self._paths.pop(path, None)
+        self.paths.pop(path, None)
 
     def covering(self, path: str) -> str | None:
         """The longest path with a quota at or above ``path``.  A quota on the root does not count."""
-        if not self._paths:
+        if not self.paths:
             return None
         while len(path) > 1:
-            if path in self._paths:
+            if path in self.paths:
                 return path
             path = path[: path.rfind("/")]
         return None

@@ -8,8 +8,6 @@ from typing import Protocol
 
 from sortedcontainers import SortedDict
 
-from pyzkserver.errors import ErrorCode, ZooKeeperError
-
 __all__ = ["Session", "SessionOwner", "SessionTable", "first_session_id", "session_password"]
 
 _SUPER_SECRET = 0xB3415C00  # ZooKeeperServer.superSecret
@@ -136,12 +134,3 @@ class SessionTable:
     def next_expiry(self) -> int | None:
         """When the next session could expire, in milliseconds, or None without sessions."""
         return int(self.deadlines.peekitem(0)[0]) * self.tick if self.deadlines else None
-
-    def check(self, session_id: int) -> Session:
-        """The session, if it may still ask for changes (``SessionTrackerImpl.checkSession``)."""
-        session = self.by_id.get(session_id)
-        if session is None:
-            raise ZooKeeperError(ErrorCode.UNKNOWN_SESSION)
-        if session.closing:
-            raise ZooKeeperError(ErrorCode.SESSION_EXPIRED)
-        return session

@@ -24,7 +24,7 @@ from pyzkserver.wire.txns import (
 )
 
 from .acl import READ_ONLY_ACL, Acl, intern
-from .digest import TreeDigest
+from .digest import LOG_INTERVAL, TreeDigest
 from .node import CONTAINER_OWNER, Node, NodeKind, kind_of, ttl_owner, wrap32
 from .paths import CONFIG_NODE, LIMIT_NODE, PROC_NODE, QUOTA_NODE, STAT_NODE, split_parent
 from .quota import QuotaPaths, StatsTrack
@@ -34,6 +34,8 @@ from .watches import Watches
 __all__ = ["Applied", "DataTree"]
 
 logger = logging.getLogger("pyzkserver.tree")
+
+_PLAIN_CREATE = int(OpCode.CREATE)  # the one kind that is answered without a Stat
 
 _CREATED = EventType.NODE_CREATED
 _DELETED = EventType.NODE_DELETED
@@ -104,7 +106,13 @@ class DataTree:
         for path, node in self.nodes.items():
             self.data_size += len(path)
             if path != "/":
-                self.digest.touch(path, node)
+                self._touch(path, node)
+
+    def _touch(self, path: str, node: Node) -> None:
+        """The digest must count this node anew."""
+        touched = self.digest.touched
+        if touched is not None:
+            touched[path] = node
 
     # what others ask
 
@@ -135,9 +143,11 @@ class DataTree:
         except ZooKeeperError as error:
             # Only when a log is replayed over a snapshot that already holds part of it.
             applied = Applied(txn.op, error.code, error.path)
-        if txn.zxid > self.last_zxid:
-            self.last_zxid = txn.zxid
-        self.digest.reached(txn.zxid)
+        zxid = txn.zxid
+        if zxid > self.last_zxid:
+            self.last_zxid = zxid
+        if not zxid % LOG_INTERVAL:
+            self.digest.reached(zxid)
         return applied
 
     def _error(self, txn: Transaction, body: ErrorTxn) -> Applied:
@@ -164,7 +174,7 @@ class DataTree:
             owner = ttl_owner(body.ttl) or 0
         else:
             owner = CONTAINER_OWNER
-        acl = intern(body.acl or ())
+        acl = body.acl if type(body.acl) is Acl else intern(body.acl or ())
         parent_path, name = split_parent(path)
         parent = self.nodes.get(parent_path)
         if parent is None:
@@ -174,14 +184,18 @@ class DataTree:
         node = self._insert(path, parent, name, body.data, acl, owner, body.parent_c_version, txn)
         if owner:
             self._enter_owner(path, owner, node, shown_owner)
-        self.digest.touch(parent_path, parent)
-        self.digest.touch(path, node)
+        self._touch(parent_path, parent)
+        self._touch(path, node)
         if parent_path.startswith(QUOTA_NODE):
             self._quota_node_created(parent_path, name)
-        self._count_quota(path, 1, len(body.data) if body.data else 0)
-        stat = node.stat_bytes() if txn.op != OpCode.CREATE else None
-        self.watches.data.trigger(path, _CREATED, txn.zxid, acl)
-        self.watches.child.trigger(parent_path or "/", _CHILDREN_CHANGED, txn.zxid, parent.acl)
+        if self.quotas.paths:
+            self._count_quota(path, 1, len(body.data) if body.data else 0)
+        stat = node.stat_bytes() if txn.op != _PLAIN_CREATE else None
+        watches = self.watches
+        if watches.data.by_path:
+            watches.data.trigger(path, _CREATED, txn.zxid, acl)
+        if watches.child.by_path:
+            watches.child.trigger(parent_path or "/", _CHILDREN_CHANGED, txn.zxid, parent.acl)
         return Applied(txn.op, 0, path, stat)
 
     def _replayed_create(
@@ -193,7 +207,7 @@ class DataTree:
             parent.cversion = cversion
             parent.pzxid = zxid
             parent.changed()
-            self.digest.touch(parent_path, parent)
+            self._touch(parent_path, parent)
         raise ZooKeeperError(ErrorCode.NODE_EXISTS, path)
 
     def _insert(
@@ -240,7 +254,7 @@ class DataTree:
         parent.remove_child(name)
         if zxid > parent.pzxid:
             parent.pzxid = zxid
-        self.digest.touch(parent_path, parent)
+        self._touch(parent_path, parent)
         node = self.nodes.pop(path, None)
         if node is None:
             raise ZooKeeperError(ErrorCode.NO_NODE, path)
@@ -276,11 +290,13 @@ class DataTree:
         node.mzxid = txn.zxid
         node.version = body.version
         node.changed()
-        self.digest.touch("" if path == "/" else path, node)
-        self._count_quota(path, 0, growth)
+        self._touch("" if path == "/" else path, node)
+        if self.quotas.paths:
+            self._count_quota(path, 0, growth)
         self.data_size += growth
         stat = node.stat_bytes()
-        self.watches.data.trigger(path, _DATA_CHANGED, txn.zxid, node.acl)
+        if self.watches.data.by_path:
+            self.watches.data.trigger(path, _DATA_CHANGED, txn.zxid, node.acl)
         return Applied(txn.op, 0, path, stat)
 
     def _set_acl(self, txn: Transaction, body: SetACLTxn) -> Applied:
@@ -289,7 +305,7 @@ class DataTree:
         node.acl = intern(body.acl or ())
         node.aversion = body.version
         node.changed()
-        self.digest.touch("" if path == "/" else path, node)
+        self._touch("" if path == "/" else path, node)
         return Applied(txn.op, 0, path, node.stat_bytes())
 
     def _close_session(self, txn: Transaction, body: CloseSessionTxn | None) -> Applied:

@@ -1,4 +1,4 @@
-"""Apache's own server as a child process: Debian's 3.8, and 3.9 where ZOOKEEPER_39_CLASSPATH names its jars."""
+"""Apache's own server as a child process: Debian's 3.8, and 3.9 if ZOOKEEPER_39_CLASSPATH names its jars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,14 @@ from .replies import Names, Reader
 
 DEBIAN_JAR = Path("/usr/share/java/zookeeper.jar")
 NEWER_CLASSPATH = "ZOOKEEPER_39_CLASSPATH"
-QUIET_JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m", "-Xshare:auto", "-Dfile.encoding=UTF-8")
+QUIET_JVM = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-Xmx256m",
+    "-Xshare:auto",
+    "-Dfile.encoding=UTF-8",
+)
+RELEASES = ("3.8", "3.9") if os.environ.get(NEWER_CLASSPATH) else ("3.8",)
 SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="  # the password is "test"
 SUPER_CREDENTIALS = b"super:test"
 
@@ -71,11 +78,8 @@ def debian_classpath() -> str:
 
 def newer_classpath() -> str:
     """The class path of Apache 3.9. Optional everywhere: its answers are also recorded."""
-    found = os.environ.get(NEWER_CLASSPATH)
-    if not found:
-        pytest.skip(f"{NEWER_CLASSPATH} does not name the jars of Apache ZooKeeper 3.9")
     require(shutil.which("java") is not None, "there is no java on the PATH")
-    return found
+    return os.environ[NEWER_CLASSPATH]
 
 
 def free_port() -> int:
@@ -159,7 +163,8 @@ class Housekeeper:
 
     def __init__(self, address: Address) -> None:
         self.talk = Conversation(address, Names(0))
-        self.talk.play([("keeper", Connect(timeout=40_000)), ("keeper", calls.auth("digest", SUPER_CREDENTIALS))])
+        self.talk.play([("keeper", Connect(timeout=40_000))])
+        self.ask(calls.auth("digest", SUPER_CREDENTIALS))
 
     def ask(self, request: calls.Call) -> bytes:
         """The whole reply to one request."""
@@ -215,3 +220,6 @@ class ApacheServers:
         finally:
             keeper.sweep()
             keeper.close()
+
+
+Apaches = Callable[[str], ApacheServers]

@@ -1,7 +1,7 @@
 """Conversations: scripted requests over raw sockets, and the transcript of all that a server answers.
 
-A scenario is data: who says what, in order. After each step every open connection is fenced with a ping, so the
-transcript shows exactly which frames that step caused and on which connection, and also which it did not cause.
+A scenario is data: who says what, in order. After each step every open connection is fenced with a ping, so
+the transcript shows exactly which frames that step caused and on which connection, and which it did not.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import unified_diff
 
 from . import calls
 from .calls import Call
@@ -104,7 +105,7 @@ class Scenario:
 
     name: str
     why: str
-    steps: Sequence[Step]
+    steps: Sequence[Step] = field(repr=False)
     server: str = "plain"  # a key of apache.FLAVORS
     since: str = "3.8"  # the first release of Apache's that behaves like this throughout
     fresh: bool = False  # needs a server that nobody spoke to before
@@ -191,10 +192,8 @@ class Conversation:
             self.lines.append(f"NO ANSWER {nothing}")
 
     def _step(self, who: str, action: Action) -> None:
-        texts = (
-            [action.text] if not isinstance(action, Sequence) else [each.text for each in action] or ["nothing"]
-        )
-        self.lines += [f"{who or '-'}> {text}" for text in texts]
+        said = action if isinstance(action, Sequence) else [action]
+        self.lines += [f"{who}> {each.text}" for each in said]
         fenced = {name for name, each in self.connections.items() if not each.ended}
         match action:
             case Connect():
@@ -220,6 +219,9 @@ class Conversation:
     # --- the kinds of step
 
     def _open(self, who: str) -> Connection:
+        before = self.connections.get(who)
+        if before is not None:
+            before.sock.close()
         sock = socket.create_connection(self.address, timeout=PATIENCE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connections[who] = Connection(who, sock)
@@ -227,8 +229,8 @@ class Conversation:
 
     def _connect(self, who: str, how: Connect) -> None:
         session_id, password = how.session_id or 0, how.password
-        if how.resume is not None:
-            known = self.connections[how.resume]
+        known = self.connections.get(how.resume or "")
+        if known is not None:
             session_id = known.session_id
             password = known.password if password == b"right" else password
         elif password == b"right":
@@ -254,8 +256,8 @@ class Conversation:
             self._until_end(connection)
 
     def _call(self, who: str, requests: Sequence[Call]) -> None:
-        connection = self.connections[who]
-        if connection.ended:
+        connection = self.connections.get(who)
+        if connection is None or connection.ended:
             self.lines.append(f"{who}< gone")
             return
         connection.send(self._frames(connection, requests))
@@ -368,3 +370,9 @@ def play(scenario: Scenario, address: Address, base_zxid: int, release: str = "3
         talk.hang_up()
     title = f"# {scenario.name}: {scenario.why}\n"
     return order_times(title + "\n".join(talk.lines) + "\n", ranked=scenario.ranked_times)
+
+
+def differences(ours: str, theirs: str) -> str:
+    """How two transcripts differ, for people; empty where they do not."""
+    lines = unified_diff(theirs.splitlines(), ours.splitlines(), "apache", "pyzkserver", lineterm="", n=6)
+    return "\n".join(lines)

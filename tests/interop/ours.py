@@ -12,7 +12,8 @@ from .conversation import Scenario, play
 
 def our_server(flavor: str) -> pyzkserver.Server:
     """A server in this process, configured like Apache's server of that flavor."""
-    keywords: dict[str, Any] = {"super_digest": SUPER_DIGEST, "extended_types_enabled": False, **FLAVORS[flavor].keywords}
+    defaults = {"super_digest": SUPER_DIGEST, "extended_types_enabled": False}
+    keywords: dict[str, Any] = {**defaults, **FLAVORS[flavor].keywords}
     return pyzkserver.Server(**keywords)
 
 

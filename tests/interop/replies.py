@@ -1,8 +1,8 @@
 """Replies as text: every field that arrived, with what differs from run to run put into relative terms.
 
-Zxids are counted from the scenario's first one, sessions go by the connection that opened them, times are "now"
-or, where a scenario asks for it, T1 < T2 < T3, and lists without an order are sorted. Everything else is shown as it
-came; bytes that fit no record are shown in hex, so that no difference between two servers can hide.
+Zxids are counted from the scenario's first one, sessions go by the connection that opened them, times are
+"now" or, where a scenario asks for it, T1 < T2 < T3, and lists without an order are sorted. Everything else
+is shown as it came; bytes that fit no record are shown in hex. No difference between two servers may hide.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TypeVar
 
 from .calls import say
+
+T = TypeVar("T")
 
 EVENT_TYPES = {
     1: "created",
@@ -57,7 +61,7 @@ class Names:
         return self.sessions.get(value, hex(value)) if value else "none"
 
     def moment(self, milliseconds: int) -> str:
-        """Times within a minute of the scenario stay in the text as @ms@, for `order_times` to put into words."""
+        """Times around the scenario's stay in the text as @ms@, for `order_times` to put into words."""
         near = abs(milliseconds / 1000 - self.started) < 60
         return f"@{milliseconds}@" if near else str(milliseconds)
 
@@ -104,7 +108,7 @@ class Reader:
         except UnicodeDecodeError:
             return say(found)
 
-    def vector(self, item: Callable[[], str]) -> list[str] | None:
+    def vector(self, item: Callable[[], T]) -> list[T] | None:
         size = self.integer()
         if size > len(self.data):
             raise BadReply(f"a vector of {size}")
@@ -123,12 +127,18 @@ class Reader:
         return say(self.buffer()).replace("None", "null")
 
     def acl(self) -> str:
-        found = self.vector(self._acl_entry)
-        return "null" if found is None else f"[{', '.join(found)}]"
+        """An ACL in its order, but for neighbours of one scheme: "auth" expands to a set of ids."""
+        found = self.vector(lambda: (self.integer(), self.string(), self.string()))
+        if found is None:
+            return "null"
+        runs = groupby(found, key=lambda entry: entry[:2])
+        said = [f"{scheme}:{who}:{perms}" for _, run in runs for perms, scheme, who in sorted(run)]
+        return f"[{', '.join(said)}]"
 
-    def _acl_entry(self) -> str:
-        perms = self.integer()
-        return f"{self.string()}:{self.string()}:{perms}"
+    def clients(self) -> str:
+        """Whom whoAmI names, which is a set."""
+        found = self.vector(lambda: f"{self.string()}:{self.string()}")
+        return "null" if found is None else f"[{', '.join(sorted(found))}]"
 
     def stat(self) -> str:
         zxid, moment = self.names.zxid, self.names.moment
@@ -142,7 +152,7 @@ class Reader:
         )
 
     def results(self) -> str:
-        found = []
+        found: list[str] = []
         while True:
             kind, done, err = self.integer(), self.byte(), self.integer()
             head = f"{kind}/{done}/{err}"
@@ -162,7 +172,7 @@ def render_body(reader: Reader, shape: str) -> str:
         "acl": reader.acl,
         "number": lambda: str(reader.integer()),
         "results": reader.results,
-        "clients": lambda: str(reader.vector(lambda: f"{reader.string()}:{reader.string()}")),
+        "clients": reader.clients,
         "nothing": lambda: "",
     }
     return " ".join(readers[part]() for part in shape.split(" and "))
@@ -222,7 +232,8 @@ def render_connected(payload: bytes, name: str, names: Names) -> tuple[str, int,
     kind = "right" if password == expected_password(session_id) else "zero" if not any(password) else "wrong"
     text = (
         f"connected version={version} timeout={timeout} session={names.owner(session_id)} "
-        f"server={session_id >> 56} password={kind} of {len(password)} bytes and {reader.data.hex() or 'nothing'}"
+        f"server={session_id >> 56} password={kind} of {len(password)} bytes "
+        f"and {reader.data.hex() or 'nothing'}"
     )
     return text, session_id, password
 

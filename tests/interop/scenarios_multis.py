@@ -1,6 +1,6 @@
 """multi and multiRead: several operations under one zxid, all of them or none."""
 
-from ..calls import (
+from .calls import (
     CONTAINER,
     END_OF_MULTI,
     EPHEMERAL,
@@ -33,7 +33,7 @@ from ..calls import (
     sync,
     unknown,
 )
-from ..conversation import Connect, Scenario, Since39
+from .conversation import Connect, Scenario, Since39
 
 A = ("a", Connect())
 B = ("b", Connect())
@@ -53,11 +53,45 @@ SCENARIOS = [
             A,
             ("a", multi()),
             ("a", create("/t")),
-            ("a", multi(create("/t/a", b"1"), create("/t/b", b"2"), set_data("/t/a", b"3"), check("/t/a"), delete("/t/b"))),
+            (
+                "a",
+                multi(
+                    create("/t/a", b"1"),
+                    create("/t/b", b"2"),
+                    set_data("/t/a", b"3"),
+                    check("/t/a"),
+                    delete("/t/b"),
+                ),
+            ),
             ("a", multi(check("/t/a", 1), check("/t", 0), set_data("/t/a", b"4", 1), check("/t/a", 2))),
-            ("a", multi(create("/t/s", b"", OPEN, SEQUENTIAL), create("/t/s", b"", OPEN, SEQUENTIAL), create("/t/e", b"", OPEN, EPHEMERAL))),
-            ("a", multi(create("/t/p"), create("/t/p/q"), create("/t/p/q/r"), delete("/t/p/q/r"), delete("/t/p/q"), delete("/t/p"))),
-            ("a", multi(create("/t/again"), delete("/t/again"), create("/t/again", b"2"), set_data("/t/again", b"3"))),
+            (
+                "a",
+                multi(
+                    create("/t/s", b"", OPEN, SEQUENTIAL),
+                    create("/t/s", b"", OPEN, SEQUENTIAL),
+                    create("/t/e", b"", OPEN, EPHEMERAL),
+                ),
+            ),
+            (
+                "a",
+                multi(
+                    create("/t/p"),
+                    create("/t/p/q"),
+                    create("/t/p/q/r"),
+                    delete("/t/p/q/r"),
+                    delete("/t/p/q"),
+                    delete("/t/p"),
+                ),
+            ),
+            (
+                "a",
+                multi(
+                    create("/t/again"),
+                    delete("/t/again"),
+                    create("/t/again", b"2"),
+                    set_data("/t/again", b"3"),
+                ),
+            ),
             ("a", Since39(multi(create2("/t/2", b"22"), create2("/t/s", b"", OPEN, SEQUENTIAL)))),
             ("a", multi(set_data("/t", None), set_data("/t", b"x"), set_data("/t", b"y"))),
             ("a", get_data("/t")),
@@ -68,7 +102,7 @@ SCENARIOS = [
     *[
         Scenario(
             f"multi-fails-{name}",
-            "Header err 0; 0 for what came before, the code for what failed, −2 for what came after; nothing happens",
+            "Header err 0; then 0 for what came before, the code, −2 for what came after; nothing happens",
             [
                 A,
                 B,
@@ -124,7 +158,14 @@ SCENARIOS = [
         [
             A,
             ("a", create("/t")),
-            ("a", multi(create("/t/s", b"", OPEN, SEQUENTIAL), create("/t/s", b"", OPEN, SEQUENTIAL), delete("/none"))),
+            (
+                "a",
+                multi(
+                    create("/t/s", b"", OPEN, SEQUENTIAL),
+                    create("/t/s", b"", OPEN, SEQUENTIAL),
+                    delete("/none"),
+                ),
+            ),
             ("a", create("/t/s", b"", OPEN, SEQUENTIAL)),
             (
                 "a",
@@ -148,9 +189,17 @@ SCENARIOS = [
             ("a", create("/t")),
             ("a", multi(create("/t/1"), create2("/t/2"), create_container("/t/3"), create_ttl("/t/4"))),
             ("a", multi(create("/t/5", b"", OPEN, CONTAINER), create2("/t/6", b"", OPEN, CONTAINER))),
-            ("a", multi(create_container("/t/7", b"", OPEN, 0), create_container("/t/8", b"", OPEN, EPHEMERAL))),
+            (
+                "a",
+                multi(create_container("/t/7", b"", OPEN, 0), create_container("/t/8", b"", OPEN, EPHEMERAL)),
+            ),
             ("a", multi(create_ttl("/t/9", b"", OPEN, 0), create_ttl("/t/10", b"", OPEN, EPHEMERAL))),
-            ("a", multi(create_ttl("/t/s", b"", OPEN, SEQUENTIAL_TTL), create_ttl("/t/s", b"", OPEN, SEQUENTIAL))),
+            (
+                "a",
+                multi(
+                    create_ttl("/t/s", b"", OPEN, SEQUENTIAL_TTL), create_ttl("/t/s", b"", OPEN, SEQUENTIAL)
+                ),
+            ),
             ("a", multi(create_ttl("/t/11", b"", OPEN, TTL, ttl=0))),
             ("a", multi(create("/t/12"), create_ttl("/t/13", b"", OPEN, TTL, ttl=2**60))),
             ("a", multi(create_ttl("/t/14", b"", OPEN, 0, ttl=0))),
@@ -230,7 +279,13 @@ SCENARIOS = [
             ("a", raw("with bytes behind the end", ONE + END_OF_MULTI + b"more")),
             ("a", raw("with an operation behind the end", END_OF_MULTI + ONE + END_OF_MULTI)),
             ("a", raw("with an end of another type", multi_header(1, done=True, err=0))),
-            ("a", raw("with an error in the header", multi_header(2, err=-101) + delete("/t/raw").body + END_OF_MULTI)),
+            (
+                "a",
+                raw(
+                    "with an error in the header",
+                    multi_header(2, err=-101) + delete("/t/raw").body + END_OF_MULTI,
+                ),
+            ),
             ("a", raw("with done set on an operation", multi_header(1, done=True) + ONE[9:] + END_OF_MULTI)),
             ("a", raw("of an error", multi_header(-1) + integer(-1) + END_OF_MULTI)),
             ("a", raw("with half an operation", multi_header(2) + string("/t/raw") + END_OF_MULTI)),
@@ -258,7 +313,16 @@ SCENARIOS = [
             ("a", create("/t/x")),
             ("a", multi_read()),
             ("a", multi_read(get_data("/t"))),
-            ("a", multi_read(get_data("/t"), get_children("/t"), get_data("/none"), get_children("/none"), get_data("/t/x"))),
+            (
+                "a",
+                multi_read(
+                    get_data("/t"),
+                    get_children("/t"),
+                    get_data("/none"),
+                    get_children("/none"),
+                    get_data("/t/x"),
+                ),
+            ),
             ("a", multi_read(get_children("/none"))),
             ("a", multi_read(get_data("t"), get_data("/t/"), get_data("/nul\0"))),
         ],

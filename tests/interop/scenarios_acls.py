@@ -1,6 +1,6 @@
 """ACLs and authentication: who may do what, what is asked of which node, what is shown to whom."""
 
-from ..calls import (
+from .calls import (
     ADMIN,
     ALL,
     CREATE,
@@ -10,6 +10,7 @@ from ..calls import (
     READ,
     WRITE,
     Acl,
+    AclEntry,
     Call,
     add_watch,
     auth,
@@ -36,7 +37,7 @@ from ..calls import (
     unknown,
     who_am_i,
 )
-from ..conversation import Connect, Scenario, Since39, Step
+from .conversation import Connect, Scenario, Step
 
 A = ("a", Connect())
 B = ("b", Connect())
@@ -46,7 +47,7 @@ AUTH_B = ("b", auth("digest", b"bob:secret"))
 CREATOR: Acl = ((ALL, "auth", ""),)
 
 
-def world(perms: int) -> Acl:
+def world(perms: int) -> tuple[AclEntry, ...]:
     return ((perms, "world", "anyone"),)
 
 
@@ -90,7 +91,7 @@ def permissions(name: str, perms: int) -> Scenario:
     """One node with these permissions for the world, and every operation by a stranger."""
     return Scenario(
         f"acl-world-{name}",
-        "What a stranger may do with this one permission; a refusal uses up a zxid and says no more than −102",
+        "What a stranger may do with this one permission; a refused write uses up a zxid",
         [
             A,
             B,
@@ -134,7 +135,17 @@ IP_IDS = (
     "",
     " 127.0.0.1",
 )
-IPV6_IDS = ("::1", "::1/128", "fe80::/10", "::1/129", "::", "1:2:3:4:5:6:7:8", ":::1", "::ffff:127.0.0.1", "[::1]")
+IPV6_IDS = (
+    "::1",
+    "::1/128",
+    "fe80::/10",
+    "::1/129",
+    "::",
+    "1:2:3:4:5:6:7:8",
+    ":::1",
+    "::ffff:127.0.0.1",
+    "[::1]",
+)
 DIGEST_IDS = ("ann:hash", "ann", "", ":", "ann:", ":hash", "a:b:c", "ann:x y", "super:x")
 OTHER_IDS = (
     ("world", "anyone"),
@@ -281,7 +292,12 @@ SCENARIOS = [
             ("a", auth("digest", b"second:pw")),
             ("a", create("/two", b"", ((READ, "auth", "whoever"), (ALL, "world", "anyone")))),
             ("a", get_acl("/two")),
-            ("a", set_acl("/two", ((READ, "auth", ""), (READ, "auth", ""), (WRITE, "auth", ""), (ADMIN, "auth", "")))),
+            (
+                "a",
+                set_acl(
+                    "/two", ((READ, "auth", ""), (READ, "auth", ""), (WRITE, "auth", ""), (ADMIN, "auth", ""))
+                ),
+            ),
             ("a", get_acl("/two")),
             ("a", set_acl("/two", ((ALL, "auth", ""), (ALL, "auth", "other")))),
             ("a", get_acl("/two")),
@@ -339,7 +355,15 @@ SCENARIOS = [
             A,
             *[
                 step
-                for who in ("127.0.0.1", "127.0.0.0/8", "10.0.0.0/8", "127.0.0.2", "0.0.0.0/0", "127.0.0.1/32", "127.0.0.01")
+                for who in (
+                    "127.0.0.1",
+                    "127.0.0.0/8",
+                    "10.0.0.0/8",
+                    "127.0.0.2",
+                    "0.0.0.0/0",
+                    "127.0.0.1/32",
+                    "127.0.0.01",
+                )
                 for step in (
                     ("a", create("/t", b"", ((ALL, "ip", who),))),
                     ("a", get_data("/t")),
@@ -360,7 +384,12 @@ SCENARIOS = [
             ("a", create("/t", b"", also_world(READ))),
             ("a", create("/u", b"", also_world(ADMIN))),
             ("a", create("/v", b"", also_world(WRITE))),
-            ("a", create("/w", b"", ((ALL, "auth", ""), (READ, "digest", "odd:a:b"), (READ, "ip", "127.0.0.1")))),
+            (
+                "a",
+                create(
+                    "/w", b"", ((ALL, "auth", ""), (READ, "digest", "odd:a:b"), (READ, "ip", "127.0.0.1"))
+                ),
+            ),
             *[(who, get_acl(path)) for path in ("/t", "/u", "/v", "/w") for who in ("a", "b")],
         ],
     ),
@@ -391,7 +420,7 @@ SCENARIOS = [
     ),
     Scenario(
         "acl-hides-events-of-persistent-watches",
-        "Persistent and recursive watches see only what may be read, deletions by the ACL of what was deleted",
+        "Persistent watches tell what may be read; a deletion goes by the ACL of what was deleted",
         [
             A,
             B,
@@ -480,7 +509,14 @@ SCENARIOS = [
         Scenario(
             f"auth-refused-{name}",
             "Failed or unknown authentication: −115, then the end; the session lives on",
-            [A, ("a", create("/t", b"", OPEN, EPHEMERAL)), ("a", packet), B, ("b", exists("/t")), ("c", Connect(resume="a"))],
+            [
+                A,
+                ("a", create("/t", b"", OPEN, EPHEMERAL)),
+                ("a", packet),
+                B,
+                ("b", exists("/t")),
+                ("c", Connect(resume="a")),
+            ],
         )
         for name, packet in (
             ("unknown-scheme", auth("nonsense", b"x:y")),

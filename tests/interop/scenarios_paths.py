@@ -1,6 +1,6 @@
 """Paths: what is refused, by which operation, and how strings travel."""
 
-from ..calls import (
+from .calls import (
     OPEN,
     SEQUENTIAL,
     check,
@@ -16,7 +16,7 @@ from ..calls import (
     set_data,
     sync,
 )
-from ..conversation import Connect, Scenario
+from .conversation import Connect, Scenario
 
 A = ("a", Connect())
 
@@ -91,7 +91,17 @@ CHARACTERS = (
 CHARACTER_PATHS = [f"/t/{chr(code)}" for code in CHARACTERS]
 CESU_8 = b"\xed\xa0\xbd\xed\xb8\x80"  # U+1F600 as Java writes it: two surrogates of three bytes
 LONE_SURROGATE = b"\xed\xa0\xbd"
-INVALID_UTF_8 = (b"\xff", b"\xc3", b"\xc3(", b"\xe2\x82", b"\x80", b"\xc0\x80", b"\xf0\x9f\x98", b"a\xffb\xfe", b"\xf8\x88")
+INVALID_UTF_8 = (
+    b"\xff",
+    b"\xc3",
+    b"\xc3(",
+    b"\xe2\x82",
+    b"\x80",
+    b"\xc0\x80",
+    b"\xf0\x9f\x98",
+    b"a\xffb\xfe",
+    b"\xf8\x88",
+)
 ODD_BYTES = [CESU_8, LONE_SURROGATE, *INVALID_UTF_8]
 
 SCENARIOS = [

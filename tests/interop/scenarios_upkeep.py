@@ -1,6 +1,6 @@
 """What the server does by itself: quotas, and containers and TTL nodes that go away."""
 
-from ..calls import (
+from .calls import (
     EPHEMERAL,
     OPEN,
     TTL,
@@ -17,7 +17,7 @@ from ..calls import (
     set_acl,
     set_data,
 )
-from ..conversation import Await, Connect, Pause, Scenario, Step
+from .conversation import Await, Connect, Pause, Scenario, Step
 
 A = ("a", Connect())
 B = ("b", Connect())
@@ -86,7 +86,7 @@ SCENARIOS = [
     ),
     Scenario(
         "quota-set-on-existing-nodes",
-        "When zookeeper_limits is created the nodes below are not counted until they change; the order of creation matters",
+        "A quota set on existing nodes, in either order of its own nodes, and taken away again",
         [
             A,
             ("a", create("/t", b"12")),
@@ -206,7 +206,7 @@ SCENARIOS = [
     ),
     Scenario(
         "containers-go-when-emptied",
-        "A container that was emptied is deleted, under a zxid of its own and with events; one that never had a child stays",
+        "An emptied container is deleted, with a zxid and events; one that never had a child stays",
         [
             A,
             B,
@@ -251,8 +251,8 @@ SCENARIOS = [
         "setData renews a TTL node",
         [
             A,
-            ("a", create_ttl("/t", b"", OPEN, TTL, ttl=600)),
-            *[("a", each) for _ in range(4) for each in (Pause(0.25), set_data("/t"))],
+            ("a", create_ttl("/t", b"", OPEN, TTL, ttl=400)),
+            *[("a", each) for _ in range(4) for each in (Pause(0.15), set_data("/t"))],
             ("a", exists("/t")),
             ("a", exists("/t", True)),
             ("a", Await(1, within=5)),

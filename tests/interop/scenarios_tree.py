@@ -1,6 +1,6 @@
 """Nodes: what each operation answers when it succeeds, and each way in which it fails."""
 
-from ..calls import (
+from .calls import (
     CONTAINER,
     EPHEMERAL,
     OPEN,
@@ -30,7 +30,7 @@ from ..calls import (
     sync,
     who_am_i,
 )
-from ..conversation import Connect, Pause, Scenario, Since39
+from .conversation import Connect, Pause, Scenario, Since39
 
 A = ("a", Connect())
 B = ("b", Connect())
@@ -41,7 +41,11 @@ SCENARIOS = [
         "What a new server holds: / with cversion −1, /zookeeper −2, an empty config node, the quota node",
         [
             A,
-            *[("a", read(path)) for path in ("/", "/zookeeper") for read in (get_data, get_children2, get_acl)],
+            *[
+                ("a", read(path))
+                for path in ("/", "/zookeeper")
+                for read in (get_data, get_children2, get_acl)
+            ],
             *[("a", read("/zookeeper/config")) for read in (get_data, exists, get_children2, get_acl)],
             *[("a", read("/zookeeper/quota")) for read in (get_data, exists, get_children2, get_acl)],
             ("a", get_all_children_number("/")),
@@ -184,12 +188,15 @@ SCENARIOS = [
             ("a", delete("/t", 0)),
             ("a", exists("/t")),
             *[("a", delete(path)) for path in ("/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config")],
-            *[("a", delete(path)) for path in ("", "t", "/t/", "//", "/nul\0", "/none/", "/zookeeper/", "/a//b")],
+            *[
+                ("a", delete(path))
+                for path in ("", "t", "/t/", "//", "/nul\0", "/none/", "/zookeeper/", "/a//b")
+            ],
         ],
     ),
     Scenario(
         "delete-ephemeral-of-another",
-        "Anyone may delete an ephemeral; its owner's close does not delete the persistent one that took its place",
+        "Anyone may delete an ephemeral; its owner's close spares the node that took its place",
         [
             A,
             B,
@@ -245,7 +252,7 @@ SCENARIOS = [
     ),
     Scenario(
         "reads",
-        "Each read, of a node that is there and of one that is not; trailing slashes and doubled ones are not there",
+        "Each read, of nodes that are there and that are not; trailing and doubled slashes are not there",
         [
             A,
             ("a", create("/t", b"data")),
@@ -254,7 +261,18 @@ SCENARIOS = [
             ("a", create("/t/a/deep")),
             *[
                 ("a", read(path))
-                for path in ("/t", "/t/a", "/none", "/t/none", "/t/", "//t", "t", "/nul\0", "/t/../t", "/t//a")
+                for path in (
+                    "/t",
+                    "/t/a",
+                    "/none",
+                    "/t/none",
+                    "/t/",
+                    "//t",
+                    "t",
+                    "/nul\0",
+                    "/t/../t",
+                    "/t//a",
+                )
                 for read in (
                     exists,
                     get_data,
@@ -373,7 +391,7 @@ SCENARIOS = [
     ),
     Scenario(
         "features-that-are-off",
-        "reconfig without reconfigEnabled, TTL nodes without extendedTypesEnabled and sasl without a login module",
+        "reconfig without reconfigEnabled, and TTL nodes without extendedTypesEnabled",
         [
             A,
             ("a", reconfig("server.1=localhost:1:2")),
@@ -391,7 +409,14 @@ SCENARIOS = [
     Scenario(
         "sasl-off",
         "sasl tokens at a server without SASL",
-        [A, ("a", sasl(b"")), ("a", exists("/")), ("a", sasl(b"token")), ("a", exists("/")), ("a", sasl(None))],
+        [
+            A,
+            ("a", sasl(b"")),
+            ("a", exists("/")),
+            ("a", sasl(b"token")),
+            ("a", exists("/")),
+            ("a", sasl(None)),
+        ],
         fresh=True,
     ),
     Scenario(
@@ -403,7 +428,7 @@ SCENARIOS = [
     ),
     Scenario(
         "containers",
-        "Containers: made by opcode 19 whatever the flags, shown without an owner, never taken for ephemerals",
+        "Opcode 19 makes containers whatever the flags; they show no owner and are no ephemerals",
         [
             A,
             ("a", create_container("/t", b"data")),

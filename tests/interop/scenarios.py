@@ -1,0 +1,28 @@
+"""The scenarios: conversations as data, in the order in which a reader would ask about them."""
+
+from . import (
+    scenarios_acls,
+    scenarios_malformed,
+    scenarios_multis,
+    scenarios_paths,
+    scenarios_sessions,
+    scenarios_tree,
+    scenarios_upkeep,
+    scenarios_watches,
+)
+from .conversation import Scenario
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for module in (
+        scenarios_tree,
+        scenarios_paths,
+        scenarios_watches,
+        scenarios_acls,
+        scenarios_multis,
+        scenarios_sessions,
+        scenarios_malformed,
+        scenarios_upkeep,
+    )
+    for scenario in module.SCENARIOS
+}
