@@ -91,7 +91,8 @@ class Connection:
         self.negotiated_timeout = 0
         # What the four-letter words tell of it.
         self.established_ms = service.host.wall_ms()
-        self.connected_ms = service.host.elapsed_ms()
+        self.connected_ms = self.asked_ms = service.host.elapsed_ms()
+        """When it came, and when it asked for its session."""
         self.received = 0
         self.sent = 0
         self.latency = Latency()
@@ -164,6 +165,7 @@ class Connection:
                 return self._keep(data, 12)
             self.received += 1
             self.service.statistics.received += 1
+            self.service.statistics.bytes_received += 4
             self._append(self.service.answer(word, data[4:12], self))
             self.closing = True
             return None
@@ -217,12 +219,26 @@ class Connection:
         self.received += count
         self.sent += quickly
         self.latency.add(latency, count)
-        self.last_op, self.last_xid, self.last_zxid = op, xid, self.replica.tree.last_zxid
-        self.last_response_ms, self.last_latency = now, latency
+        self._note_last(op, xid, now, latency)
         statistics = self.service.statistics
         statistics.received += count
         statistics.sent += quickly
         statistics.latency.add(latency, count)
+
+    def _account_session(self, xid: int) -> None:
+        """Apache counts the making of a session as its connection's first request."""
+        now = self.service.host.elapsed_ms()
+        latency = now - self.asked_ms
+        self.latency.add(latency)
+        self.service.statistics.latency.add(latency)
+        self._note_last(_CREATE_SESSION, xid, now, latency)
+
+    def _note_last(self, op: int, xid: int, now: int, latency: int) -> None:
+        """What the last request was, for the word cons.  The xids below 0 are no request's own."""
+        self.last_op, self.last_zxid = op, self.replica.tree.last_zxid
+        if xid >= 0:
+            self.last_xid = xid
+        self.last_response_ms, self.last_latency = now, latency
 
     def _hold_back(self, data: bytes, pos: int) -> None:
         """Keep what was not looked at: the beginning of a frame, or whole ones that must wait."""
@@ -251,6 +267,7 @@ class Connection:
         except DecodeError as error:
             raise ProtocolViolation(f"no handshake: {error}") from None
         replica, config = self.replica, self.service.config
+        self.asked_ms = self.service.host.elapsed_ms()
         if request.last_zxid_seen > replica.tree.last_zxid:
             seen, here = request.last_zxid_seen, replica.tree.last_zxid
             raise ProtocolViolation(f"the client has seen zxid 0x{seen:x}, this server only 0x{here:x}")
@@ -380,6 +397,7 @@ class Connection:
             self._reply(proposal.cxid, applied.err)
         elif proposal.op == _CREATE_SESSION:
             self._welcome(valid=True)
+            self._account_session(proposal.cxid)
         else:
             self._append(write_reply(applied, proposal.cxid, self.replica.tree.last_zxid))
             if proposal.op == _CLOSE_SESSION:

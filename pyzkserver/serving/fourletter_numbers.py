@@ -127,7 +127,7 @@ def mntr(service: "Service", asker: "Connection") -> str:
     Datadog takes the first line for the version whatever it says.
     """
     values = {"version": FULL_VERSION, "server_state": _mode(service)}
-    numbers = {**_gauges(service), **_response_sizes(service), **_descriptors(), **_counters(service)}
+    numbers = {**_gauges(service), **_descriptors(), **_counters(service)}
     values.update({key: str(number) for key, number in numbers.items()})
     return "".join(f"zk_{key}\t{value}\n" for key, value in values.items())
 
@@ -154,17 +154,6 @@ def _gauges(service: "Service") -> dict[str, int | float]:
     }
 
 
-def _response_sizes(service: "Service") -> dict[str, int]:
-    statistics = service.statistics
-    if statistics.last_response_size < 0:  # none was measured
-        return {}
-    return {
-        "last_client_response_size": statistics.last_response_size,
-        "min_client_response_size": statistics.min_response_size,
-        "max_client_response_size": statistics.max_response_size,
-    }
-
-
 def _descriptors() -> dict[str, int]:
     counts = {
         "open_file_descriptor_count": open_descriptors(),
@@ -180,6 +169,7 @@ def _counters(service: "Service") -> dict[str, int]:
         "connection_rejected": statistics.connections_rejected,
         "connection_drop_count": statistics.connections_dropped,
         "connection_revalidate_count": statistics.revalidated,
+        "stale_sessions_expired": service.replica.sessions.expired,
         "sessionless_connections_expired": statistics.sessionless_expired,
         "bytes_received_count": statistics.bytes_received,
     }

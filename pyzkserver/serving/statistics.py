@@ -44,24 +44,13 @@ class ServerStatistics:
         self.bytes_received = 0
         self.connections_rejected = 0
         self.connections_dropped = 0
-        self.sessions_expired = 0
         self.sessionless_expired = 0
         self.auth_failed = 0
         self.revalidated = 0
-        self.last_response_size = -1
-        self.min_response_size = -1
-        self.max_response_size = -1
 
     def reset(self) -> None:
-        """What the four-letter word srst resets."""
+        """What the four-letter word srst resets: everything but the failed authentications."""
         self.latency.reset()
-        self.received = self.sent = 0
-        self.last_response_size = self.min_response_size = self.max_response_size = -1
-
-    def response(self, size: int) -> None:
-        """A reply of this many bytes was made."""
-        self.last_response_size = size
-        if self.min_response_size < 0 or size < self.min_response_size:
-            self.min_response_size = size
-        if size > self.max_response_size:
-            self.max_response_size = size
+        self.received = self.sent = self.bytes_received = 0
+        self.connections_rejected = self.connections_dropped = 0
+        self.sessionless_expired = self.revalidated = 0

@@ -237,7 +237,7 @@ def _ip_matches(address: str, expression: str) -> bool:
     return remote[1] == width and remote[0] >> (width - bits) == value >> (width - bits)
 
 
-_DECIMAL = re.compile(r"[+-]?\d+\Z")
+_DECIMAL = re.compile(r"([+-]?)0*(\d{1,9})\Z")
 _HEX = re.compile(r"[+-]?[0-9a-fA-F]+\Z")
 
 
@@ -247,12 +247,8 @@ def _parse_network(expression: str) -> tuple[tuple[int, int], int] | None:
     address = _parse_address(text)
     if address is None:
         return None
-    bits = address[1]
-    if slash:
-        if not _DECIMAL.match(mask):
-            return None
-        bits = int(mask)
-    return (address, bits) if 0 <= bits <= address[1] else None
+    bits = _parse_int(mask) if slash else address[1]
+    return (address, bits) if bits is not None and 0 <= bits <= address[1] else None
 
 
 def _parse_address(text: str) -> tuple[int, int] | None:
@@ -264,10 +260,17 @@ def _parse_address(text: str) -> tuple[int, int] | None:
         return None
     value = 0
     for part in parts:
-        if not _DECIMAL.match(part) or not 0 <= int(part) <= 255:
+        number = _parse_int(part)
+        if number is None or not 0 <= number <= 255:
             return None
-        value = value << 8 | int(part)
+        value = value << 8 | number
     return value, 32
+
+
+def _parse_int(text: str) -> int | None:
+    """A number as ``Integer.parseInt`` reads it, or None for what is no number, or too large for one here."""
+    found = _DECIMAL.match(text)
+    return None if found is None else int(found[1] + found[2])
 
 
 def _parse_v6(text: str) -> tuple[int, int] | None:

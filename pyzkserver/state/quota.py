@@ -31,7 +31,10 @@ class StatsTrack:
             parts = _strip_empty(pair.split("="))
             if len(parts) < 2 or (parts[1] and not _LONG.match(parts[1])):
                 raise ValueError(f"{pair!r} is not key=number")
-            track.values[parts[0]] = int(parts[1] or "-1")
+            value = int(parts[1] or "-1")
+            if not -(1 << 63) <= value < 1 << 63:
+                raise ValueError(f"{pair!r} is beyond 64 bits")
+            track.values[parts[0]] = value
         return track
 
     def __getitem__(self, key: str) -> int:

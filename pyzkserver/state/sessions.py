@@ -75,6 +75,8 @@ class SessionTable:
         self.tick = tick
         self.next_id = next_id
         self.by_id: dict[int, Session] = {}
+        self.expired = 0
+        """How many ever expired."""
         self.deadlines: SortedDict[int, dict[Session, None]] = SortedDict()
 
     def __len__(self) -> int:
@@ -129,6 +131,7 @@ class SessionTable:
                 session.deadline = 0
                 session.closing = True
                 expired.append(session)
+        self.expired += len(expired)
         return expired
 
     def next_expiry(self) -> int | None:

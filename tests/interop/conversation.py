@@ -193,15 +193,23 @@ class Conversation:
 
     def _step(self, who: str, action: Action) -> None:
         said = action if isinstance(action, Sequence) else [action]
+        start = len(self.lines)
         self.lines += [f"{who}> {each.text}" for each in said]
         fenced = {name for name, each in self.connections.items() if not each.ended}
+        self._act(who, action)
+        for name in [who, *sorted(fenced - {who})]:
+            if name in fenced:
+                self._fence(self.connections[name])
+        if any(isinstance(each, Call) and each.op == calls.OPCODES["closeSession"] for each in said):
+            self.lines[start:] = sort_events(self.lines[start:])
+
+    def _act(self, who: str, action: Action) -> None:
         match action:
             case Connect():
                 self._connect(who, action)
             case Raw():
                 self._raw(who, action)
             case Drop():
-                fenced.discard(who)
                 self.connections[who].ended = True
                 self.connections[who].sock.close()
             case Await():
@@ -212,9 +220,6 @@ class Conversation:
                 self._call(who, [action])
             case _:
                 self._call(who, action)
-        for name in [who, *sorted(fenced - {who})]:
-            if name in fenced:
-                self._fence(self.connections[name])
 
     # --- the kinds of step
 
@@ -347,6 +352,18 @@ class Conversation:
     def hang_up(self) -> None:
         for connection in self.connections.values():
             connection.sock.close()
+
+
+def sort_events(lines: list[str]) -> list[str]:
+    """A session's ephemerals go in the order of a hash set, so their events have no order."""
+    ordered, run = [], []
+    for line in lines:
+        if line[1:].startswith("< event "):
+            run.append(line)
+        else:
+            ordered += [*sorted(run), line]
+            run = []
+    return ordered + sorted(run)
 
 
 def end_session(address: Address, session_id: int, password: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Conversations that a seed makes up: few paths with much traffic, so that unlikely meetings become likely."""
+"""Conversations that a seed makes up: few paths, much traffic, and unlikely meetings become likely."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from . import calls
 from .calls import Acl, Call
 from .conversation import Connect, Scenario, Step
 
-PATHS = ("/r", "/r/a", "/r/b", "/r/a/x", "/r/a/y", "/r/a/x/deep", "/r/c", "/")
-ODD_PATHS = ("/r/", "", "r", "/r//a", "/r/a/.", "/r/\0", "/none/x", "/zookeeper/config")
-NUMBERED = ("/r/s", "/r/a/", "/r/a/x/n-", "/r/s0000000001", "/r/s0000000003", "/r/a/0000000002")
+# All below /z, which every conversation creates: on a server that is shared the root has a history.
+PATHS = ("/z/r", "/z/r/a", "/z/r/b", "/z/r/a/x", "/z/r/a/y", "/z/r/a/x/deep", "/z/r/c")
+ODD_PATHS = ("/z/r/", "z", "/z/r//a", "/z/r/a/.", "/z/r/\0", "/none/x")
+NUMBERED = ("/z/r/s", "/z/r/a/", "/z/r/a/x/n-", "/z/r/s0000000001", "/z/r/s0000000003", "/z/r/a/0000000002")
 DATA = (b"", b"x", None, b"some longer data")
 CREDENTIALS = (b"ann:1", b"bob:2", b"super:test")
 
@@ -23,19 +24,29 @@ class Maker:
     def __init__(self, seed: int, *, old: bool) -> None:
         self.random = Random(seed)
         self.old = old
+        self.alive: list[str] = ["/z"]  # roughly: what was asked to be created, and not to be deleted
 
     def chance(self, share: float) -> bool:
         return self.random.random() < share
 
     def path(self) -> str:
+        """Mostly a node that is there."""
         pick = self.random.random()
-        return self.random.choice(PATHS if pick < 0.85 else NUMBERED if pick < 0.95 else ODD_PATHS)
+        if pick < 0.7:
+            return self.random.choice(self.alive)
+        return self.random.choice(PATHS if pick < 0.9 else NUMBERED if pick < 0.97 else ODD_PATHS)
+
+    def new_path(self) -> str:
+        """Mostly a node that is not there, but whose parent is."""
+        fitting = [path for path in PATHS if path not in self.alive and path.rpartition("/")[0] in self.alive]
+        path = self.random.choice(fitting) if fitting and self.chance(0.8) else self.path()
+        return "/z/r" if path == "/z" else path  # no number of the root's may be asked for
 
     def version(self) -> int:
-        return self.random.choice((-1, -1, -1, 0, 1, 2))
+        return self.random.choice((-1,) * 8 + (0, 0, 1, 2))
 
     def acl(self) -> Acl:
-        if self.chance(0.75):
+        if self.chance(0.85):
             return calls.OPEN
         perms = self.random.choice((0, 1, 2, 4, 8, 16, 31, 30, 15, 23))
         someone = self.random.choice(
@@ -50,13 +61,17 @@ class Maker:
         make = self.random.choice((calls.create, calls.create, calls.create2))
         if self.chance(0.3):
             return make(self.random.choice(NUMBERED), self.data(), self.acl(), self.random.choice((2, 3)))
-        return make(self.path(), self.data(), self.acl(), self.random.choice((0, 0, 0, 1, 2, 3, 4, 5, 9)))
+        flags = self.random.choice((0,) * 12 + ((1, 2, 3, 4) if self.old else (1, 2, 3, 4, 5, 9)))
+        path = self.new_path()
+        if flags == 0:
+            self.alive.append(path)
+        return make(path, self.data(), self.acl(), flags)
 
     def special_create(self) -> Call:
         if self.chance(0.5):
-            return calls.create_container(self.path(), self.data(), self.acl())
+            return calls.create_container(self.new_path(), self.data(), self.acl())
         flags, ttl = self.random.choice(((5, 60_000), (6, 60_000), (5, 0), (5, -1), (0, 5), (2, 5)))
-        return calls.create_ttl(self.path(), self.data(), self.acl(), flags, ttl=ttl)
+        return calls.create_ttl(self.new_path(), self.data(), self.acl(), flags, ttl=ttl)
 
     def data(self) -> bytes | None:
         return self.random.choice(DATA)
@@ -68,7 +83,10 @@ class Maker:
         return calls.set_acl(self.path(), self.acl(), self.version())
 
     def delete(self) -> Call:
-        return calls.delete(self.path(), self.version())
+        path = self.path()
+        if path in self.alive[1:] and self.chance(0.7):
+            self.alive.remove(path)
+        return calls.delete(path, self.version())
 
     def check(self) -> Call:
         return calls.check(self.path(), self.version())
@@ -83,8 +101,7 @@ class Maker:
             calls.sync,
             calls.get_all_children_number,
         )
-        # The shared server's root has a history of its own.
-        return self.random.choice(others)(self.path().rstrip("/") or "/r")
+        return self.random.choice(others)(self.path())
 
     def watch(self) -> Call:
         path, kind = self.path(), self.random.choice((1, 2, 3) if self.old else (1, 2, 3, 4, 5))
@@ -95,7 +112,7 @@ class Maker:
 
     def multi(self) -> Call:
         parts: list[Callable[[], Call]] = [self.create, self.set_data, self.delete, self.check]
-        chosen = [self.random.choice(parts)() for _ in range(self.random.randint(0, 5))]
+        chosen = [self.random.choice(parts)() for _ in range(self.random.randint(0, 4))]
         if not self.old and self.chance(0.2):
             chosen.insert(self.random.randint(0, len(chosen)), self.special_create())
         if self.old:
@@ -105,7 +122,7 @@ class Maker:
 
     def multi_read(self) -> Call:
         asks = (calls.get_data, calls.get_children)
-        paths = [self.random.choice(PATHS[:-1]) for _ in range(self.random.randint(0, 4))]
+        paths = [self.random.choice(PATHS) for _ in range(self.random.randint(0, 4))]
         return calls.multi_read(*(self.random.choice(asks)(path, self.chance(0.3)) for path in paths))
 
     def request(self) -> Call:
@@ -113,17 +130,17 @@ class Maker:
             (self.create, 25),
             (self.special_create, 3),
             (self.set_data, 14),
-            (self.delete, 12),
+            (self.delete, 9),
             (self.set_acl, 5),
             (self.read, 25),
             (self.watch, 12),
-            (self.multi, 12),
+            (self.multi, 16),
             (self.multi_read, 3),
         ]
         return self.random.choices([make for make, _ in weighed], [weight for _, weight in weighed])[0]()
 
     def set_watches(self) -> Call:
-        some = [self.random.sample(PATHS[:-1], self.random.randint(0, 3)) for _ in range(5)]
+        some = [self.random.sample(PATHS, self.random.randint(0, 3)) for _ in range(5)]
         zxid = self.random.randint(0, 60)
         if self.old:
             return calls.set_watches(zxid, *some[:3])
@@ -151,7 +168,7 @@ class Maker:
     def conversation(self, length: int) -> list[Step]:
         names = ["a", "b", "c"][: self.random.randint(1, 3)]
         steps: list[Step] = [(name, Connect()) for name in names]
-        steps += [("a", calls.create(path)) for path in self.random.sample(PATHS[:3], 2)]
+        steps += [("a", calls.create(path)) for path in ("/z", *self.random.sample(PATHS[:3], 2))]
         while len(steps) < length:
             who, action = self.step(names)
             steps.append((who, action))

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.state.acl import Acl, Identity
@@ -95,6 +95,14 @@ def multi(*asks: Ask) -> Ask:
 CLOSE: Ask = (OpCode.CLOSE_SESSION, None)
 
 
+class Asker(NamedTuple):
+    """On whose behalf a request is judged."""
+
+    session_id: int
+    identities: Sequence[Identity]
+    zxid: int
+
+
 class World:
     """A tree, and what judges requests against it.  Zxids count from 1; ``now`` is the wall clock.
 
@@ -119,7 +127,7 @@ class World:
         op, request = ask
         self.zxid += 1
         try:
-            body: Any = self.preparer.prepare(op, request, session, ids, self.zxid)
+            body: Any = self.preparer.prepare(op, request, Asker(session, ids, self.zxid))
         except ZooKeeperError as error:
             op, body = OpCode.ERROR, ErrorTxn(int(error.code))
         txn = Transaction(session, 0, self.zxid, self.now, int(op), body)
