@@ -44,7 +44,7 @@ class Origin(Protocol):
 class Proposal:
     """A write on its way."""
 
-    __slots__ = ("cxid", "identities", "op", "origin", "request", "session_id", "txn", "zxid")
+    __slots__ = ("cxid", "identities", "op", "origin", "request", "session_id", "time", "txn", "zxid")
 
     def __init__(
         self,
@@ -64,6 +64,8 @@ class Proposal:
         self.txn: Transaction | None = None
         self.zxid = 0
         """Its place in the order of all writes, once it was judged."""
+        self.time = 0
+        """When that was, in milliseconds since 1970."""
 
 
 class _NoRole:
@@ -110,6 +112,7 @@ class Replica:
     def prepare(self, proposal: Proposal) -> Transaction:
         """Judge a request and give it its zxid.  One that is refused is a transaction as well: an error."""
         zxid = proposal.zxid = self.last_proposed = self.last_proposed + 1
+        time = proposal.time = self.host.wall_ms()
         op = proposal.op
         body: Any
         try:
@@ -121,9 +124,7 @@ class Replica:
             logger.exception("a request of session 0x%x could not be judged", proposal.session_id)
             op, body = _ERROR, ErrorTxn(int(ErrorCode.SYSTEM_ERROR))
             self.pending.withdraw(zxid)
-        txn = proposal.txn = Transaction(
-            proposal.session_id, proposal.cxid, zxid, self.host.wall_ms(), op, body
-        )
+        txn = proposal.txn = Transaction(proposal.session_id, proposal.cxid, zxid, time, op, body)
         return txn
 
     def propose(self, proposal: Proposal) -> None:

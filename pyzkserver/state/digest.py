@@ -7,10 +7,11 @@ asked for, not before: a parent that got a hundred children is counted once.
 import zlib
 from collections import deque
 from struct import Struct
+from typing import Protocol
 
 from .node import Node
 
-__all__ = ["DIGEST_VERSION", "LOG_INTERVAL", "TreeDigest", "node_digest"]
+__all__ = ["DIGEST_VERSION", "LOG_INTERVAL", "Digestible", "TreeDigest", "node_digest"]
 
 DIGEST_VERSION = 2
 
@@ -20,8 +21,25 @@ LOG_INTERVAL = 128  # DataTree.DIGEST_LOG_INTERVAL
 _LOG_LIMIT = 1024  # DataTree.DIGEST_LOG_LIMIT
 
 
-def node_digest(path: str, node: Node) -> int:
-    """One node's share.  The root counts as the empty path."""
+class Digestible(Protocol):
+    """What a digest counts of a node, applied or pending."""
+
+    data: bytes | None
+    czxid: int
+    mzxid: int
+    pzxid: int
+    ctime: int
+    mtime: int
+    version: int
+    cversion: int
+    aversion: int
+    ephemeral_owner: int
+
+
+def node_digest(path: str, node: Digestible) -> int:
+    """One node's share.  The root counts as the empty path, what is below /zookeeper not at all."""
+    if path.startswith(_EXCLUDED):
+        return 0
     crc = zlib.crc32(("" if path == "/" else path).encode("utf-8", "surrogatepass"))
     if node.data:
         crc = zlib.crc32(node.data, crc)
@@ -56,14 +74,22 @@ class TreeDigest:
             self.touched.pop(path, None)
             self._sum -= node.digest
 
+    def share(self, path: str, node: Node) -> int:
+        """What this node counts for now."""
+        touched = self.touched
+        if touched is not None and touched.pop(path, None) is not None:
+            digest = node_digest(path, node)
+            self._sum += digest - node.digest
+            node.digest = digest
+        return node.digest
+
     def value(self) -> int:
         """The digest now, as an unsigned 64-bit number."""
         touched = self.touched or {}
         for path, node in touched.items():
-            if not path.startswith(_EXCLUDED):
-                digest = node_digest(path, node)
-                self._sum += digest - node.digest
-                node.digest = digest
+            digest = node_digest(path, node)
+            self._sum += digest - node.digest
+            node.digest = digest
         touched.clear()
         self._sum &= 0xFFFF_FFFF_FFFF_FFFF
         return self._sum

@@ -1,7 +1,8 @@
 """What is proposed but not yet applied: an overlay over the tree (``outstandingChanges`` in Apache).
 
 A request is judged against the tree with all that was proposed before it, so that writes need not wait for
-each other's flush.  A node in the overlay answers the questions that ``prepare`` asks, and no others.
+each other's flush.  The overlay also knows what the tree's digest will be, for the log stores it beside each
+transaction.
 """
 
 from collections import deque
@@ -11,12 +12,15 @@ from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import CreateContainerTxn, CreateTTLTxn, CreateTxn
 
 from .acl import Acl, intern
-from .node import CONTAINER_OWNER, ttl_owner
+from .digest import node_digest
+from .node import CONTAINER_OWNER, Node, ttl_owner
 from .paths import split_parent
 from .transaction import MultiBody, Transaction
 from .tree import DataTree
 
 __all__ = ["NodeView", "Pending", "PendingNode"]
+
+_CREATES = frozenset({OpCode.CREATE, OpCode.CREATE2, OpCode.CREATE_TTL, OpCode.CREATE_CONTAINER})
 
 
 class NodeView(Protocol):
@@ -39,35 +43,68 @@ class NodeView(Protocol):
 
 
 class PendingNode:
-    """A node as it will be once everything proposed is applied."""
+    """A node as it will be once everything proposed is applied; or that there will be none."""
 
-    __slots__ = ("acl", "aversion", "child_count", "cversion", "data", "ephemeral_owner", "exists", "version")
+    __slots__ = (
+        "acl",
+        "aversion",
+        "child_count",
+        "ctime",
+        "cversion",
+        "czxid",
+        "data",
+        "digest",
+        "ephemeral_owner",
+        "exists",
+        "mtime",
+        "mzxid",
+        "pzxid",
+        "version",
+    )
 
-    def __init__(self, like: "NodeView | None") -> None:
-        self.exists = like is not None
-        if like is not None:
-            self.data = like.data
-            self.acl = like.acl
-            self.version = like.version
-            self.cversion = like.cversion
-            self.aversion = like.aversion
-            self.ephemeral_owner = like.ephemeral_owner
-            self.child_count = like.child_count
+    def __init__(self) -> None:
+        self.exists = False
+        self.data: bytes | None = None
+        self.acl: Acl
+        self.czxid = self.mzxid = self.pzxid = 0
+        self.ctime = self.mtime = 0
+        self.version = self.cversion = self.aversion = 0
+        self.ephemeral_owner = self.child_count = 0
+        self.digest = 0
+
+    @classmethod
+    def like(cls, node: "Node | PendingNode") -> "PendingNode":
+        """A copy, to be changed."""
+        copy = cls()
+        copy.exists = True
+        copy.data, copy.acl = node.data, node.acl
+        copy.czxid, copy.mzxid, copy.pzxid = node.czxid, node.mzxid, node.pzxid
+        copy.ctime, copy.mtime = node.ctime, node.mtime
+        copy.version, copy.cversion, copy.aversion = node.version, node.cversion, node.aversion
+        copy.ephemeral_owner, copy.child_count = node.ephemeral_owner, node.child_count
+        return copy
 
 
 class Pending:
     """The overlay.
 
     ``changes`` holds every change in order of zxid.  ``latest`` holds the last change of each path; it is
-    empty whenever ``changes`` is.
+    empty whenever ``changes`` is.  ``digest`` is the tree's once all of it is applied, or None where no
+    digests are kept.
     """
 
     def __init__(self, tree: DataTree) -> None:
         self.tree = tree
         self.changes: deque[tuple[int, str, PendingNode]] = deque()
         self.latest: dict[str, PendingNode] = {}
+        self.digest: int | None = None
 
-    def find(self, path: str) -> NodeView | None:
+    def keep_digest(self) -> None:
+        """From now on know the digest of what is proposed.  Only while nothing is."""
+        assert not self.changes
+        self.digest = self.tree.digest.value()
+
+    def find(self, path: str) -> Node | PendingNode | None:
         """The node as it will be, or None if there will be none."""
         if self.latest:
             change = self.latest.get(path)
@@ -88,46 +125,67 @@ class Pending:
     def propose(self, txn: Transaction) -> None:
         """Enter what a transaction will change.  (A multi was entered when it was judged.)"""
         if not isinstance(txn.body, MultiBody):
-            self.propose_one(txn.zxid, txn.session_id, txn.op, txn.body)
+            self.propose_one(txn.zxid, txn.time, txn.session_id, txn.op, txn.body)
 
-    def propose_one(self, zxid: int, session_id: int, op: int, body: Any) -> None:
+    def propose_one(self, zxid: int, time: int, session_id: int, op: int, body: Any) -> None:
         """Enter what one operation will change; ``body`` is the record of ``op`` in ``wire.txns``."""
-        if op in (OpCode.CREATE, OpCode.CREATE2, OpCode.CREATE_TTL, OpCode.CREATE_CONTAINER):
-            self._created(zxid, session_id, body)
+        if op in _CREATES:
+            self._created(zxid, time, session_id, body)
         elif op in (OpCode.DELETE, OpCode.DELETE_CONTAINER):
             self._deleted(zxid, body.path)
         elif op in (OpCode.SET_DATA, OpCode.RECONFIG):
-            node = self._change(zxid, body.path)
+            node = self._copy(body.path)
             node.data, node.version = body.data, body.version
+            node.mzxid, node.mtime = zxid, time
+            self._enter(zxid, body.path, node)
         elif op == OpCode.SET_ACL:
-            node = self._change(zxid, body.path)
+            node = self._copy(body.path)
             node.acl, node.aversion = intern(body.acl), body.version
-        elif op == OpCode.CLOSE_SESSION and body is not None:
-            for path in body.paths2_delete or ():
+            self._enter(zxid, body.path, node)
+        elif op == OpCode.CLOSE_SESSION:
+            # What a transaction with a list names; one without (closeSessionTxn.enabled=false) takes the same.
+            for path in self.ephemerals_of(session_id):
                 self._deleted(zxid, path)
 
-    def _change(self, zxid: int, path: str) -> PendingNode:
-        change = PendingNode(self.find(path))
-        self._enter(zxid, path, change)
-        return change
+    def _copy(self, path: str) -> PendingNode:
+        node = self.find(path)
+        assert node is not None, "only what was judged is proposed"
+        return PendingNode.like(node)
 
     def _enter(self, zxid: int, path: str, change: PendingNode) -> None:
+        if self.digest is not None:
+            change.digest = node_digest(path, change) if change.exists else 0
+            self.digest = (self.digest + change.digest - self._share(path)) & 0xFFFF_FFFF_FFFF_FFFF
         self.changes.append((zxid, path, change))
+        self._show(path, change)
+
+    def _share(self, path: str) -> int:
+        """What the path counts for in the digest so far."""
+        change = self.latest.get(path)
+        if change is not None:
+            return change.digest
+        node = self.tree.nodes.get(path)
+        return 0 if node is None else self.tree.digest.share("" if path == "/" else path, node)
+
+    def _show(self, path: str, change: PendingNode) -> None:
         # The root stands in the tree under two names.
         for alias in ("", "/") if path in ("", "/") else (path,):
             self.latest[alias] = change
 
     def _created(
-        self, zxid: int, session_id: int, body: CreateTxn | CreateTTLTxn | CreateContainerTxn
+        self, zxid: int, time: int, session_id: int, body: CreateTxn | CreateTTLTxn | CreateContainerTxn
     ) -> None:
         path = body.path or ""
-        parent = self._change(zxid, split_parent(path)[0])
-        parent.cversion = body.parent_c_version
+        parent_path = split_parent(path)[0]
+        parent = self._copy(parent_path)
+        parent.cversion, parent.pzxid = body.parent_c_version, zxid
         parent.child_count += 1
-        node = PendingNode(None)
+        self._enter(zxid, parent_path, parent)
+        node = PendingNode()
         node.exists = True
         node.data, node.acl = body.data, intern(body.acl or ())
-        node.version = node.cversion = node.aversion = node.child_count = 0
+        node.czxid = node.mzxid = node.pzxid = zxid
+        node.ctime = node.mtime = time
         if isinstance(body, CreateTxn):
             node.ephemeral_owner = session_id if body.ephemeral else 0
         elif isinstance(body, CreateTTLTxn):
@@ -137,9 +195,12 @@ class Pending:
         self._enter(zxid, path, node)
 
     def _deleted(self, zxid: int, path: str) -> None:
-        parent = self._change(zxid, split_parent(path)[0])
+        parent_path = split_parent(path)[0]
+        parent = self._copy(parent_path)
         parent.child_count -= 1
-        self._enter(zxid, path, PendingNode(None))
+        parent.pzxid = zxid
+        self._enter(zxid, parent_path, parent)
+        self._enter(zxid, path, PendingNode())
 
     def withdraw(self, zxid: int) -> None:
         """Undo what was entered under the last zxid: a multi that failed half way."""
@@ -147,11 +208,14 @@ class Pending:
             return
         while self.changes and self.changes[-1][0] == zxid:
             self.changes.pop()
-        # Rare, so simply: what remains is entered anew.
-        remaining, self.latest = self.changes, {}
-        self.changes = deque()
-        for older, path, change in remaining:
-            self._enter(older, path, change)
+        # Rare, so simply: what remains is shown anew, and the digest counted from the tree's.
+        self.latest = {}
+        if self.digest is not None:
+            self.digest = self.tree.digest.value()
+        for _, path, change in self.changes:
+            if self.digest is not None:
+                self.digest = (self.digest + change.digest - self._share(path)) & 0xFFFF_FFFF_FFFF_FFFF
+            self._show(path, change)
 
     def applied(self, zxid: int) -> None:
         """Everything up to ``zxid`` is in the tree now."""

@@ -86,7 +86,7 @@ class Rules:
 
 
 class Asker(Protocol):
-    """On whose behalf a request is judged, and under which zxid it would happen."""
+    """On whose behalf a request is judged, under which zxid and when (ms since 1970) it would happen."""
 
     @property
     def session_id(self) -> int: ...
@@ -94,6 +94,8 @@ class Asker(Protocol):
     def identities(self) -> Sequence[Identity]: ...
     @property
     def zxid(self) -> int: ...
+    @property
+    def time(self) -> int: ...
 
 
 class Preparer:
@@ -150,7 +152,7 @@ class Preparer:
                 failed = error.code
                 break
             assert body is not None
-            self.pending.propose_one(asker.zxid, asker.session_id, part.op, body)
+            self.pending.propose_one(asker.zxid, asker.time, asker.session_id, part.op, body)
             ops.append((part.op, body))
         if failed is None:
             return MultiBody(ops)

@@ -161,7 +161,12 @@ class DataTree:
         applied.parts = parts = []
         for op, part in body.ops:
             single = Transaction(txn.session_id, txn.cxid, txn.zxid, txn.time, op, part)
-            parts.append(self._apply[op](single, part))
+            try:
+                parts.append(self._apply[op](single, part))
+            except ZooKeeperError as error:
+                # As in ``apply``: what the snapshot holds already must not keep the rest from it.
+                parts.append(Applied(op, error.code, error.path))
+                applied.err = applied.err or error.code
         return applied
 
     def _create(self, txn: Transaction, body: CreateTxn | CreateTTLTxn | CreateContainerTxn) -> Applied:
@@ -186,11 +191,11 @@ class DataTree:
             self._enter_owner(path, owner, node, shown_owner)
         self._touch(parent_path, parent)
         self._touch(path, node)
+        stat = node.stat_bytes() if txn.op != _PLAIN_CREATE else None  # a zookeeper_stats: before it counts
         if parent_path.startswith(QUOTA_NODE):
             self._quota_node_created(parent_path, name)
         if self.quotas.paths:
             self._count_quota(path, 1, len(body.data) if body.data else 0)
-        stat = node.stat_bytes() if txn.op != _PLAIN_CREATE else None
         watches = self.watches
         if watches.data.by_path:
             watches.data.trigger(path, _CREATED, txn.zxid, acl)

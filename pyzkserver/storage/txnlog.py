@@ -20,8 +20,8 @@ class TransactionLog(Protocol):
     durable: Callable[[int], None]
     """To be called with a zxid when everything up to it is durable.  The replica sets it."""
 
-    def append(self, txn: Transaction) -> None:
-        """Take a transaction.  Zxids only grow."""
+    def append(self, txn: Transaction, digest: int | None = None) -> None:
+        """Take a transaction, and the tree's digest after it.  Zxids only grow."""
 
 
 class NullLog:
@@ -32,7 +32,7 @@ class NullLog:
     def __init__(self) -> None:
         self.durable: Callable[[int], None] = _ignore
 
-    def append(self, txn: Transaction) -> None:
+    def append(self, txn: Transaction, digest: int | None = None) -> None:
         """Nothing can be lost that is not meant to be kept."""
 
 

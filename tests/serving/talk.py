@@ -220,7 +220,7 @@ class HeldLog:
         self.durable: Callable[[int], None] = lambda zxid: None
         self.held: list[int] = []
 
-    def append(self, txn: Transaction) -> None:
+    def append(self, txn: Transaction, digest: int | None = None) -> None:
         self.held.append(txn.zxid)
 
     def flush(self, count: int | None = None) -> None:

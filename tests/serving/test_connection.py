@@ -9,10 +9,11 @@ import pytest
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.serving import connection as connection_module
+from pyzkserver.state.acl import digest_of
 from pyzkserver.state.sessions import session_password
 from pyzkserver.wire.framing import frame
 from pyzkserver.wire.multi import MultiOp, MultiRequest
-from pyzkserver.wire.records import EventType
+from pyzkserver.wire.records import ACL, EventType, Id
 from pyzkserver.wire.requests import (
     AddWatchRequest,
     CheckVersionRequest,
@@ -20,6 +21,7 @@ from pyzkserver.wire.requests import (
     GetSASLRequest,
     OpCode,
     RemoveWatchesRequest,
+    SetACLRequest,
     SetWatches,
 )
 
@@ -402,12 +404,23 @@ def test_auth_lets_the_client_do_what_its_identity_may() -> None:
     desk = Desk()
     owner = desk.client()
     owner.do(auth("digest", b"user:password"))
-    mine = [type(OPEN[0])(31, type(OPEN[0].id)("auth", ""))]
-    owner.do(create("/mine", b"secret", mine))
+    owner.do(create("/mine", b"secret", [ACL(31, Id("auth", ""))]))
     other = desk.client()
     before, proof, after = other.ask(get("/mine"), auth("digest", b"user:password"), get("/mine"))
     assert errors([before, proof]) == [ErrorCode.NO_AUTH, 0]
     assert data_of(after) == b"secret"
+
+
+def test_a_read_that_waits_is_judged_by_what_was_proven_before_it() -> None:
+    """34: also where auth, which waits for nothing, is answered before that read."""
+    desk = Desk(held=True)
+    client = desk.client()
+    proof = auth("digest", b"user:password")
+    client.send(packet(1, *create("/mine", b"", [ACL(31, Id("digest", digest_of("user:password")))])))
+    client.send(packets([get("/mine"), proof, get("/mine")], 2))
+    assert client.take_answers() == [Reply(3, 0, 0)]
+    desk.flush()
+    assert errors(client.take_answers()) == [0, ErrorCode.NO_AUTH, 0]
 
 
 @pytest.mark.parametrize(
@@ -580,6 +593,10 @@ def test_the_longest_request_passes_and_one_byte_more_does_not(limit: int) -> No
     client.send(request_of(limit))
     assert client.take_answers() == [Reply(-2, 1, 0)]
     client.send(request_of(limit + 1)[:4])
+    assert client.ended
+    assert client.output == b""
+    client = Desk(jute_max_buffer=limit).client()
+    client.send(request_of(limit + 1))
     assert client.ended
     assert client.output == b""
 
@@ -761,8 +778,6 @@ def test_a_write_that_trips_the_judge_is_an_error_transaction(
         raise ZeroDivisionError
 
     monkeypatch.setitem(desk.replica.preparer._single, OpCode.SET_ACL, trip)
-    from pyzkserver.wire.requests import SetACLRequest
-
     with caplog.at_level(logging.ERROR):
         answers = client.ask((OpCode.SET_ACL, SetACLRequest("/", OPEN, -1)), create("/a"))
     assert errors(answers) == [ErrorCode.SYSTEM_ERROR, 0]
@@ -808,6 +823,7 @@ def test_words_come_first_or_not_at_all() -> None:
     desk = Desk()
     asker: Client = desk.connection()
     for byte in (b"r", b"u", b"o", b"k"):
+        assert asker.output == b""
         asker.send(byte)
     assert asker.ended
     assert asker.output == b"imok"
@@ -815,3 +831,16 @@ def test_words_come_first_or_not_at_all() -> None:
     client.send(b"ruok")
     assert client.ended  # taken for a length that is far too large
     assert client.output == b""
+
+
+def test_stmk_waits_for_its_mask() -> None:
+    """37: the one word with an argument is answered when its eight bytes are there."""
+    desk = Desk()
+    asker = desk.connection()
+    for piece in (b"st", b"mk", b"\0\0\0\0\0\0\0"):
+        asker.send(piece)
+        assert asker.output == b""
+    asker.send(b"\x07")
+    assert asker.ended
+    assert asker.output
+    assert desk.service.trace_mask == 7

@@ -54,7 +54,7 @@ class SlowLog:
         self.durable: Callable[[int], None] = lambda zxid: None
         self.last = 0
 
-    def append(self, txn: Transaction) -> None:
+    def append(self, txn: Transaction, digest: int | None = None) -> None:
         self.last = txn.zxid
 
     def flush(self) -> None:

@@ -96,11 +96,13 @@ CLOSE: Ask = (OpCode.CLOSE_SESSION, None)
 
 
 class Asker(NamedTuple):
-    """On whose behalf a request is judged."""
+    """On whose behalf a request is judged, under which zxid, and when."""
 
     session_id: int
     identities: Sequence[Identity]
     zxid: int
+    time: int = 0
+    time: int
 
 
 class World:
@@ -127,7 +129,7 @@ class World:
         op, request = ask
         self.zxid += 1
         try:
-            body: Any = self.preparer.prepare(op, request, Asker(session, ids, self.zxid))
+            body: Any = self.preparer.prepare(op, request, Asker(session, ids, self.zxid, self.now))
         except ZooKeeperError as error:
             op, body = OpCode.ERROR, ErrorTxn(int(error.code))
         txn = Transaction(session, 0, self.zxid, self.now, int(op), body)
