@@ -1,10 +1,11 @@
-"""Everything that varies from run to run comes through a Host: clocks, and the sockets that listen.
+"""Everything that varies from run to run comes through a Host: clocks, random numbers, sockets that listen.
 
 A simulated host in the tests stands in for it.  May be imported from ``storage`` upwards, never below.
 """
 
 import socket
 import time
+from random import Random
 from collections.abc import Callable
 
 import trio
@@ -21,6 +22,7 @@ class Host:
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
+        self.random = Random()
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970."""

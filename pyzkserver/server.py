@@ -1,6 +1,10 @@
-"""A standalone server: the only place that wires the parts together."""
+"""A standalone server: the only place that wires the parts together.
+
+What only a server with a data directory needs is imported when there is one.
+"""
 
 import logging
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -16,9 +20,12 @@ from .state.acl import AccessRules
 from .state.prepare import Rules
 from .state.tree import DataTree
 from .state.watches import Watches
-from .storage.txnlog import NullLog
+from .storage.txnlog import NullLog, TransactionLog
 
-__all__ = ["RunningServer", "build_replica", "serve"]
+if TYPE_CHECKING:
+    from .storage.store import Store
+
+__all__ = ["RunningServer", "build_replica", "new_tree", "serve"]
 
 logger = logging.getLogger("pyzkserver.server")
 
@@ -61,8 +68,21 @@ class RunningServer:
         }
 
 
-def build_replica(config: Config, host: Host) -> Replica:
-    """The state of a standalone server, empty, with everything that is configured of it."""
+def new_tree(config: Config) -> DataTree:
+    """An empty tree, with everything that is configured of it."""
+    # In memory nobody sees a digest but by the word hash, and they cost a write about 1 µs.
+    wanted = config.data_dir is not None or "hash" in config.four_letter_words
+    return DataTree(
+        Watches(config.max_watches_per_connection),
+        extended_types=config.extended_types_enabled,
+        digest_enabled=config.digest_enabled and wanted,
+    )
+
+
+def build_replica(
+    config: Config, host: Host, tree: DataTree | None = None, log: TransactionLog | None = None
+) -> Replica:
+    """A standalone server's replica: of this tree and log, or empty and in memory."""
     access = AccessRules(
         skip=config.skip_acl,
         super_digest=config.super_digest,
@@ -76,13 +96,16 @@ def build_replica(config: Config, host: Host) -> Replica:
         close_session_txn=config.close_session_txn_enabled,
         reconfig_enabled=config.reconfig_enabled,
     )
-    tree = DataTree(
-        Watches(config.max_watches_per_connection),
-        extended_types=config.extended_types_enabled,
-        # Nobody can see the digests unless the word hash is allowed, and they cost a write about 1 µs.
-        digest_enabled=config.digest_enabled and "hash" in config.four_letter_words,
+    replica = Replica(
+        new_tree(config) if tree is None else tree,
+        rules,
+        log or NullLog(),
+        host,
+        tick_time=config.tick_time,
+        server_id=config.server_id,
     )
-    replica = Replica(tree, rules, NullLog(), host, tick_time=config.tick_time, server_id=config.server_id)
+    if config.digest_enabled and not replica.log.immediate:
+        replica.pending.keep_digest()
     replica.take_role(Standalone(replica))
     return replica
 
@@ -96,19 +119,47 @@ async def serve(
     """Run a server until cancelled.
 
     ``await nursery.start(serve, config)`` returns a RunningServer once clients are really served.  Raises
-    PortUnavailable where the client port cannot be had.
+    PortUnavailable where the client port cannot be had, DataDirectoryError where the data directory cannot be
+    used, and StorageFailed when the disk refuses to keep a transaction.
     """
     config = config or Config()
     host = host or Host()
     for note in config.notes:
         logger.info("%s", note)
-    service = Service(config, build_replica(config, host), host)
+    if config.data_dir is None:
+        await _serve(config, host, build_replica(config, host), None, task_status)
+        return
+    from .storage.store import Store
+
+    store = Store(config, host)
+    recovered = store.open(lambda: new_tree(config))
+    try:
+        log = store.start_log(recovered.tree.last_zxid)
+        replica = build_replica(config, host, recovered.tree, log)
+        now = host.elapsed_ms()
+        for session_id, timeout in recovered.sessions.items():
+            replica.sessions.track(session_id, timeout, now)
+        await _serve(config, host, replica, store, task_status)
+    finally:
+        store.close()
+
+
+async def _serve(
+    config: Config,
+    host: Host,
+    replica: Replica,
+    store: "Store | None",
+    task_status: trio.TaskStatus[RunningServer],
+) -> None:
+    service = Service(config, replica, host)
     listener = listen(host, config)
     with listener:
         service.port = listener.getsockname()[1]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(data_plane(service, Admission(config)).run, listener)
             nursery.start_soon(_keep, service)
+            if store is not None:
+                nursery.start_soon(store.run, replica.tree, replica.sessions)
             task_status.started(RunningServer(config, service))
 
 

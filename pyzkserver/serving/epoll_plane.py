@@ -232,7 +232,7 @@ class EpollPlane:
             return
         left = len(data) - sent
         link.unsent = memoryview(data)[sent:] if left else None
-        link.connection.queued = left
+        link.connection.queued -= sent  # what came meanwhile waits in the outbox, and counts
 
     # those to look after beside the ones that are ready
 

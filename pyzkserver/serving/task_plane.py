@@ -74,7 +74,7 @@ class TaskPlane:
                     self._service.statistics.connections_dropped += 1
                     connection.abort()
                     return
-                connection.receive(data)
+                self._take(connection, data)
                 wakeup.set()
                 if connection.session is not None:
                     first.deadline = float("inf")
@@ -82,11 +82,19 @@ class TaskPlane:
                     await wakeup.passed()
                     if connection.closing:
                         break
-                    if not connection.paused:
-                        connection.receive(b"")
+                    if not connection.paused and connection.queued <= OUTBOX_HIGH_WATER:
+                        self._take(connection, b"")
                         wakeup.set()
         if first.cancelled_caught:
             self._service.statistics.sessionless_expired += 1
+            connection.abort()
+
+    def _take(self, connection: Connection, data: bytes) -> None:
+        try:
+            connection.receive(data)
+        except Exception:
+            # A defect of this server: it costs the one who found it, and nobody else.
+            logger.exception("closing the connection of %s after an internal error", connection.name)
             connection.abort()
 
     async def _write(
@@ -99,7 +107,7 @@ class TaskPlane:
                 try:
                     with trio.fail_after(_FAREWELL if connection.closing else float("inf")):
                         await _send_or_abort(stream, data, connection, wakeup)
-                except (trio.BrokenResourceError, trio.TooSlowError):
+                except trio.TooSlowError:
                     break
                 connection.queued = sum(map(len, connection.outbox))
                 wakeup.pass_on()
@@ -123,7 +131,10 @@ async def _send_or_abort(
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(watch)
-        await stream.send_all(data)
+        try:
+            await stream.send_all(data)
+        except trio.BrokenResourceError:
+            connection.abort()
         nursery.cancel_scope.cancel()
 
 

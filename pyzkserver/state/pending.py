@@ -143,7 +143,7 @@ class Pending:
             node.acl, node.aversion = intern(body.acl), body.version
             self._enter(zxid, body.path, node)
         elif op == OpCode.CLOSE_SESSION:
-            # What a transaction with a list names; one without (closeSessionTxn.enabled=false) takes the same.
+            # What a transaction names, or takes without naming it (closeSessionTxn.enabled=false).
             for path in self.ephemerals_of(session_id):
                 self._deleted(zxid, path)
 

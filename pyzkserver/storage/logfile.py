@@ -139,28 +139,31 @@ def read_entries(chunks: Iterable[bytes]) -> Iterator[Entry]:
     """
     source = _Source(chunks)
     _read_header(source)
-    at, last = HEADER_SIZE, None
+    data, at, last = source.data, HEADER_SIZE, None
     while True:
         try:
-            checksum, length = _PREFIX.unpack_from(source.data, at)
+            checksum, length = _PREFIX.unpack_from(data, at)
         except StructError:
             if not source.more(at, _PREFIX.size):
                 return _end(source)
-            at = 0
+            data, at = source.data, 0
             continue
         end = at + _PREFIX.size + length
-        if end >= len(source.data) and length <= LARGEST_PAYLOAD:
+        if end >= len(data) and length <= LARGEST_PAYLOAD:
             source.more(at, end + 1 - at)
-            at, end = 0, end - at
-        payload = source.data[at + _PREFIX.size : end]
-        fault = _fault(checksum, length, payload, source.data[end : end + 1])
-        if fault:
-            return _stop(source, at, fault, last)
+            data, at, end = source.data, 0, end - at
+        payload = data[at + _PREFIX.size : end]
+        if data[end : end + 1] != _END_MARK or length < SMALLEST_PAYLOAD or adler32(payload) != checksum:
+            return _stop(source, at, last)
         offset = source.base + at
-        txn, digest = _decode(offset, payload)
-        if last is not None and txn.zxid <= last:
-            raise LogDamaged(offset, f"zxid 0x{txn.zxid:x} comes after 0x{last:x}")
-        at, last = end + 1, txn.zxid
+        try:
+            txn, digest = decode_transaction(payload)
+        except DecodeError as reason:
+            raise LogDamaged(offset, f"an entry is whole, but cannot be understood: {reason}") from None
+        zxid = txn.zxid
+        if last is not None and zxid <= last:
+            raise LogDamaged(offset, f"zxid 0x{zxid:x} comes after 0x{last:x}")
+        last, at = zxid, end + 1
         yield Entry(offset, source.base + at, txn, digest, payload)
 
 
@@ -179,17 +182,19 @@ def _read_header(source: _Source) -> None:
     raise LogDamaged(0, f"the file begins with {header[:4]!r}, so it is no transaction log")
 
 
-def _decode(offset: int, payload: bytes) -> LogEntry:
-    try:
-        return decode_transaction(payload)
-    except DecodeError as reason:
-        raise LogDamaged(offset, f"an entry is whole, but cannot be understood: {reason}") from None
+def _end(source: _Source) -> None:
+    """The file ends before the length of an entry that would begin here."""
+    if any(source.data):
+        raise TornTail(source.base, "the last entry is incomplete")
 
 
-def _fault(checksum: int, length: int, payload: bytes, mark: bytes) -> str | None:
-    """What is wrong with an entry."""
+def _fault(data: bytes, at: int) -> str | None:
+    """What is wrong with the entry at ``at``, of which everything is in ``data`` that there is."""
+    checksum, length = _PREFIX.unpack_from(data, at)
     if not SMALLEST_PAYLOAD <= length <= LARGEST_PAYLOAD:
         return f"an entry has a length of {length}"
+    start = at + _PREFIX.size
+    payload, mark = data[start : start + length], data[start + length : start + length + 1]
     if not mark:
         return "the last entry is incomplete"
     if mark != _END_MARK:
@@ -199,15 +204,10 @@ def _fault(checksum: int, length: int, payload: bytes, mark: bytes) -> str | Non
     return None
 
 
-def _end(source: _Source) -> None:
-    """The file ends before the length of an entry that would begin here."""
-    if any(source.data):
-        raise TornTail(source.base, "the last entry is incomplete")
-
-
-def _stop(source: _Source, at: int, fault: str, last: int | None) -> None:
+def _stop(source: _Source, at: int, last: int | None) -> None:
     """No entry can be read at ``at``.  Return if the log just ends there, else say what happened to it."""
-    offset = source.base + at
+    offset, fault = source.base + at, _fault(source.data, at)
+    assert fault is not None
     source.more(at, 0)
     if _skip_zeros(source):
         return
@@ -220,11 +220,14 @@ def _stop(source: _Source, at: int, fault: str, last: int | None) -> None:
 def _skip_zeros(source: _Source) -> bool:
     """Whether there is nothing else.  If there is, as many are left before it as an entry may begin with."""
     while True:
-        zeros = len(source.data) - len(source.data.lstrip(b"\0"))
-        if zeros < len(source.data):
-            source.more(max(0, zeros - _PREFIX.size), 0)
+        data = source.data
+        # Comparing is ten times as fast as stripping, and mostly all of it is zeros.
+        zeros = len(data) if data == bytes(len(data)) else len(data) - len(data.lstrip(b"\0"))
+        keep_from = max(0, zeros - _PREFIX.size)
+        if zeros < len(data):
+            source.more(keep_from, 0)
             return False
-        if not source.more(max(0, zeros - _PREFIX.size), _PREFIX.size + 1):
+        if not source.more(keep_from, _PREFIX.size + 1):
             return True
 
 
@@ -248,15 +251,13 @@ def _whole_entry_behind(source: _Source, last: int | None) -> int | None:
             at = 0
             continue
         at = found.start()
-        checksum, length = _PREFIX.unpack_from(source.data, at)
+        _, length = _PREFIX.unpack_from(source.data, at)
         (zxid,) = _ZXID.unpack_from(source.data, at + _ZXID_AT)
         if SMALLEST_PAYLOAD <= length <= LARGEST_PAYLOAD and (last is None or zxid > last):
             size = _PREFIX.size + length + 1
             if at + size > len(source.data):
                 source.more(at, size)
                 at = 0
-            start = at + _PREFIX.size
-            payload = source.data[start : start + length]
-            if _fault(checksum, length, payload, source.data[start + length : start + length + 1]) is None:
+            if _fault(source.data, at) is None:
                 return source.base + at
         at += 1

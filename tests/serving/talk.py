@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from pyzkserver.config import FOUR_LETTER_WORDS, Config
 from pyzkserver.host import Host
 from pyzkserver.replica import upkeep
-from pyzkserver.replica.standalone import Standalone
 from pyzkserver.server import build_replica
 from pyzkserver.serving.connection import Connection
 from pyzkserver.serving.service import Service
@@ -239,11 +238,8 @@ class Desk:
     def __init__(self, *, held: bool = False, **settings: Any) -> None:
         self.host = StillHost()
         self.config = Config(**{"four_letter_words": FOUR_LETTER_WORDS, **settings})
-        self.replica = build_replica(self.config, self.host)
         self.log = HeldLog()
-        if held:
-            self.replica.log = self.log
-            self.replica.take_role(Standalone(self.replica))
+        self.replica = build_replica(self.config, self.host, log=self.log if held else None)
         self.tree = self.replica.tree
         self.service = Service(self.config, self.replica, self.host)
         self._ports = iter(range(40_000, 65_536))

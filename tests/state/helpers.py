@@ -95,13 +95,17 @@ def multi(*asks: Ask) -> Ask:
 CLOSE: Ask = (OpCode.CLOSE_SESSION, None)
 
 
+def label(value: object) -> str:
+    """How a parameter is shown, of an Ask the request."""
+    return ascii(value[1] if isinstance(value, tuple) else value)[:70]
+
+
 class Asker(NamedTuple):
     """On whose behalf a request is judged, under which zxid, and when."""
 
     session_id: int
     identities: Sequence[Identity]
     zxid: int
-    time: int = 0
     time: int
 
 

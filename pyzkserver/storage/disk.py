@@ -1,0 +1,219 @@
+"""The disk: the few operations that storage needs of it, each of which can fail.
+
+A simulated disk in the tests stands in for it: one that forgets what was not synced, tears the last write, and
+fails at any call.  Everything here blocks; who may not, calls it from a ``Worker``'s thread.
+"""
+
+import fcntl
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import trio
+
+__all__ = ["Disk", "File", "RealDisk", "RealFile", "ThreadWorker", "Worker", "in_worker"]
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 20
+
+
+class File(Protocol):
+    """A file that is being written."""
+
+    def write(self, data: bytes, position: int) -> None:
+        """Write all of it there.  Raises OSError."""
+
+    def sync(self) -> None:
+        """Make durable what was written (the data, and the size that it needs)."""
+
+    def truncate(self, size: int) -> None:
+        """Cut it, or let it grow by zeros."""
+
+    def close(self) -> None:
+        """Give it back.  What was not synced may be lost all the same."""
+
+
+class Disk(Protocol):
+    """A file system."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make it and its parents, unless it is there."""
+
+    def names(self, path: Path) -> list[str]:
+        """What is in a directory."""
+
+    def size(self, path: Path) -> int:
+        """A file's size in bytes."""
+
+    def create(self, path: Path) -> File:
+        """A new, empty file; one that is there is emptied."""
+
+    def open(self, path: Path) -> File:
+        """A file that is there, to be written."""
+
+    def read(self, path: Path) -> Iterator[bytes]:
+        """A file's bytes, in chunks."""
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name; one that had it is gone."""
+
+    def remove(self, path: Path) -> None:
+        """Delete a file."""
+
+    def sync_directory(self, path: Path) -> None:
+        """Make durable which files a directory holds."""
+
+    def lock(self, path: Path) -> Callable[[], None] | None:
+        """Lock by a file of this name, and return what unlocks; None where another process has it."""
+
+
+class RealFile:
+    """A file of the operating system."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: bytes, position: int) -> None:
+        """Write all of it there."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, position)
+            view = view[written:]
+            position += written
+
+    def sync(self) -> None:
+        """fdatasync, where there is one."""
+        getattr(os, "fdatasync", os.fsync)(self._descriptor)
+
+    def truncate(self, size: int) -> None:
+        """Cut it, or let it grow by zeros."""
+        os.ftruncate(self._descriptor, size)
+
+    def close(self) -> None:
+        """Give it back."""
+        os.close(self._descriptor)
+
+
+class RealDisk:
+    """The operating system's."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make it and its parents, unless it is there."""
+        path.mkdir(parents=True, exist_ok=True)
+
+    def names(self, path: Path) -> list[str]:
+        """What is in a directory."""
+        return os.listdir(path)
+
+    def size(self, path: Path) -> int:
+        """A file's size in bytes."""
+        return path.stat().st_size
+
+    def create(self, path: Path) -> RealFile:
+        """A new, empty file."""
+        return RealFile(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644))
+
+    def open(self, path: Path) -> RealFile:
+        """A file that is there, to be written."""
+        return RealFile(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+
+    def read(self, path: Path) -> Iterator[bytes]:
+        """A file's bytes, in chunks."""
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name."""
+        os.replace(old, new)
+
+    def remove(self, path: Path) -> None:
+        """Delete a file."""
+        path.unlink()
+
+    def sync_directory(self, path: Path) -> None:
+        """Make durable which files a directory holds."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def lock(self, path: Path) -> Callable[[], None] | None:
+        """Lock by a file of this name.  However the process ends, the operating system unlocks it then."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return lambda: os.close(descriptor)
+
+
+class Worker(Protocol):
+    """Does blocking work elsewhere, one job after the other."""
+
+    def submit(self, job: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        """Do the job; then call ``done`` in the server's thread, with what went wrong."""
+
+    def stop(self) -> None:
+        """Finish the jobs that were submitted.  Nobody is told of them any more."""
+
+
+async def in_worker(worker: Worker, job: Callable[[], T]) -> T:
+    """Do a job in the worker, and wait for what comes of it."""
+    finished = trio.Event()
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        results.append(job())
+
+    def done(failure: BaseException | None) -> None:
+        if failure is not None:
+            failures.append(failure)
+        finished.set()
+
+    worker.submit(work, done)
+    await finished.wait()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+class ThreadWorker:
+    """A thread of its own: a hop through ``trio.to_thread`` costs a quarter of a millisecond, for each flush."""
+
+    def __init__(self, name: str) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._jobs: queue.SimpleQueue[
+            tuple[Callable[[], None], Callable[[BaseException | None], None]] | None
+        ] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        """Do the job in the thread; then call ``done`` in Trio's."""
+        self._jobs.put((job, done))
+
+    def stop(self) -> None:
+        """Finish what was submitted, and end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (entry := self._jobs.get()) is not None:
+            job, done = entry
+            failure: BaseException | None = None
+            try:
+                job()
+            except BaseException as error:
+                failure = error
+            try:
+                self._token.run_sync_soon(done, failure)
+            except trio.RunFinishedError:
+                return

@@ -1,0 +1,37 @@
+"""Deleting what is no longer needed: old snapshots, and the logs from before the oldest one that stays."""
+
+import logging
+from pathlib import Path
+
+from .disk import Disk
+from .recovery import log_files, snapshot_files
+
+__all__ = ["LEAST_KEPT", "purge"]
+
+logger = logging.getLogger("pyzkserver.storage")
+
+LEAST_KEPT = 3
+"""Snapshots that always stay (``PurgeTxnLog``)."""
+
+
+def purge(disk: Disk, snapshots: Path, logs: Path, keep: int) -> list[Path]:
+    """Delete all but the newest ``keep`` snapshots and what is needed to go on from the oldest of them.
+
+    Returns what was deleted.  Raises ValueError for less than 3.
+    """
+    if keep < LEAST_KEPT:
+        raise ValueError(f"{keep} snapshots are too few to keep: {LEAST_KEPT} at least")
+    by_age = snapshot_files(disk, snapshots)
+    if not by_age:
+        return []
+    kept = by_age[:keep]
+    oldest = kept[-1][0]
+    doomed = [path for _, path in by_age[keep:]]
+    files = log_files(disk, logs)
+    # A snapshot is fuzzy: the log that was being written when it was taken is needed beside it.
+    needed_from = max((zxid for zxid, _ in files if zxid <= oldest), default=0)
+    doomed += [path for zxid, path in files if zxid < needed_from]
+    for path in doomed:
+        disk.remove(path)
+        logger.info("deleted %s, which is not needed any more", path)
+    return doomed

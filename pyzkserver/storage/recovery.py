@@ -1,0 +1,181 @@
+"""From a data directory to the state it holds: the newest snapshot that is whole, and the logs after it.
+
+What cannot be made sense of is refused, with what is wrong, where, and what to do; only the torn end of the
+newest log, which nobody was told of, is cut off.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyzkserver.errors import PyzkserverError
+from pyzkserver.state.tree import DataTree
+from pyzkserver.wire.requests import OpCode
+from pyzkserver.wire.txns import CreateSessionTxn
+
+from . import snapfile
+from .damage import LogDamaged, SnapshotDamaged, TornTail
+from .disk import Disk
+from .logfile import Entry, read_entries, zxid_of
+
+__all__ = ["DataDirectoryError", "Recovered", "log_files", "recover", "snapshot_files"]
+
+logger = logging.getLogger("pyzkserver.storage")
+
+
+class DataDirectoryError(PyzkserverError):
+    """A data directory cannot be used as it is.  The message says what is wrong, where, and what to do."""
+
+
+@dataclass
+class Recovered:
+    """What a data directory held."""
+
+    tree: DataTree
+    sessions: dict[int, int] = field(default_factory=dict)
+    """Session id → timeout in milliseconds."""
+    snapshot_zxid: int | None = None
+    transactions: int = 0
+    """How many were replayed from the logs."""
+
+
+def snapshot_files(disk: Disk, directory: Path) -> list[tuple[int, Path]]:
+    """(zxid, file) of the snapshots, the newest first."""
+    return _files(disk, directory, "snapshot.")[::-1]
+
+
+def log_files(disk: Disk, directory: Path) -> list[tuple[int, Path]]:
+    """(zxid, file) of the logs, the oldest first."""
+    return _files(disk, directory, "log.")
+
+
+def _files(disk: Disk, directory: Path, prefix: str) -> list[tuple[int, Path]]:
+    found = []
+    for name in disk.names(directory):
+        zxid = zxid_of(name)
+        if zxid is not None and name.lower().startswith(prefix):
+            found.append((zxid, directory / name))
+    return sorted(found)
+
+
+def recover(
+    disk: Disk,
+    snapshots: Path,
+    logs: Path,
+    new_tree: Callable[[], DataTree],
+    *,
+    trust_empty: bool = False,
+) -> Recovered:
+    """Read what these directories (``…/version-2``) hold.  Raises DataDirectoryError."""
+    recovered = _newest_snapshot(disk, snapshots, new_tree)
+    files = log_files(disk, logs)
+    if recovered.snapshot_zxid is None and files and not trust_empty:
+        raise DataDirectoryError(
+            f"{logs} holds transaction logs, but {snapshots} no snapshot: something is missing, and starting would"
+            " lose it. Bring the snapshots back; if there never were any (servers before 3.5.3 wrote none), start"
+            " once with snapshot.trust.empty=true"
+        )
+    _replay(disk, files, recovered)
+    return recovered
+
+
+def _newest_snapshot(disk: Disk, directory: Path, new_tree: Callable[[], DataTree]) -> Recovered:
+    candidates = snapshot_files(disk, directory)
+    for zxid, path in candidates:
+        recovered = Recovered(new_tree(), snapshot_zxid=zxid)
+        try:
+            contents = snapfile.read(disk.read(path), recovered.tree, path.name)
+        except SnapshotDamaged as damage:
+            # As after a crash while it was written; an older one and the logs make up for it.
+            logger.warning("%s is not used: %s", path, damage)
+            continue
+        recovered.sessions = dict(contents.sessions)
+        recovered.tree.last_zxid = zxid
+        logger.info("read %s: %d znodes", path, len(recovered.tree.nodes) - 1)
+        return recovered
+    if candidates:
+        raise DataDirectoryError(
+            f"none of the {len(candidates)} snapshots in {directory} can be read (see the log): restore one from a"
+            " backup"
+        )
+    return Recovered(new_tree())
+
+
+def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered) -> None:
+    """Apply what the logs hold beyond the snapshot."""
+    start = recovered.tree.last_zxid
+    # The log that holds the snapshot's next transaction is the last one that begins no later.
+    first = max((i for i, (zxid, _) in enumerate(files) if zxid <= start + 1), default=0)
+    last = None
+    for number, (_, path) in enumerate(files[first:], first):
+        newest = number == len(files) - 1
+        for entry in _entries(disk, path, newest=newest):
+            if last is None and entry.txn.zxid > start + 1 and not _follows(start, entry.txn.zxid):
+                raise _gap(path, start, entry.txn.zxid)
+            if last is not None and not _follows(last, entry.txn.zxid):
+                raise _gap(path, last, entry.txn.zxid)
+            last = entry.txn.zxid
+            if last > start:
+                _apply(entry, path, recovered)
+    if recovered.transactions:
+        logger.info("replayed %d transactions up to zxid 0x%x", recovered.transactions, recovered.tree.last_zxid)
+
+
+def _follows(earlier: int, later: int) -> bool:
+    """Whether nothing is missing between two zxids: a new epoch begins to count anew."""
+    if later >> 32 != earlier >> 32:
+        return later >> 32 > earlier >> 32 and later & 0xFFFF_FFFF <= 1
+    # Apache stores a request that it could not read as an error under the zxid before it.
+    return later in (earlier, earlier + 1)
+
+
+def _gap(path: Path, earlier: int, later: int) -> DataDirectoryError:
+    return DataDirectoryError(
+        f"{path}: zxid 0x{later:x} comes after 0x{earlier:x}: transactions are missing between them. A log file"
+        " may have been deleted; restore it, or the whole directory from a backup"
+    )
+
+
+def _entries(disk: Disk, path: Path, *, newest: bool) -> Iterator[Entry]:
+    try:
+        yield from read_entries(disk.read(path))
+    except TornTail as torn:
+        if newest:
+            logger.warning(
+                "%s ends in the middle of a write, at byte %d: nobody was told of that one, and it is cut off (%s)",
+                path,
+                torn.offset,
+                torn.reason,
+            )
+            _cut(disk, path, torn.offset)
+        # In an older log it is what a server leaves that does not cut; a gap would show in the next one.
+    except LogDamaged as damage:
+        raise DataDirectoryError(
+            f"{path}: damaged at byte {damage.offset}: {damage.reason}. Whole transactions stand behind it, so it is"
+            " not skipped: restore the file from a backup, or cut it there and lose them"
+        ) from damage
+
+
+def _cut(disk: Disk, path: Path, offset: int) -> None:
+    if offset == 0:
+        disk.remove(path)
+    else:
+        file = disk.open(path)
+        try:
+            file.truncate(offset)
+            file.sync()
+        finally:
+            file.close()
+    disk.sync_directory(path.parent)
+
+
+def _apply(entry: Entry, path: Path, recovered: Recovered) -> None:
+    txn, tree = entry.txn, recovered.tree
+    if txn.op == OpCode.CREATE_SESSION:
+        assert isinstance(txn.body, CreateSessionTxn)
+        recovered.sessions[txn.session_id] = txn.body.time_out
+    elif txn.op == OpCode.CLOSE_SESSION:
+        recovered.sessions.pop(txn.session_id, None)
+    tree.apply(txn)
+    recovered.transactions += 1

@@ -1,0 +1,140 @@
+"""Taking snapshots while the server serves: a piece at a time, written aside, renamed when whole."""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from pyzkserver.host import Host
+from pyzkserver.state.sessions import SessionTable
+from pyzkserver.state.tree import DataTree
+
+from . import snapfile
+from .disk import Disk, File, Worker, in_worker
+from .filelog import FileLog
+from .logfile import snapshot_name
+
+__all__ = ["Snapshotter", "write_snapshot"]
+
+logger = logging.getLogger("pyzkserver.storage")
+
+_ASIDE = "unfinished."
+"""Before the name of a snapshot that is being written: nobody, Apache's server included, takes it for one."""
+
+T = TypeVar("T")
+
+
+def write_snapshot(
+    disk: Disk, directory: Path, tree: DataTree, sessions: dict[int, int], compression: str
+) -> Path:
+    """Take one at once, while nobody is served."""
+    path = directory / snapshot_name(tree.last_zxid, compression)
+    _write_all(disk, path, snapfile.write(tree, sessions, compression=compression))
+    return path
+
+
+def _write_all(disk: Disk, path: Path, pieces: Iterator[bytes]) -> None:
+    aside = path.with_name(_ASIDE + path.name)
+    file = disk.create(aside)
+    position = 0
+    try:
+        for piece in pieces:
+            file.write(piece, position)
+            position += len(piece)
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(aside, path)
+    disk.sync_directory(path.parent)
+
+
+class Snapshotter:
+    """Takes one when enough has been logged since the last (``SyncRequestProcessor.shouldSnapshot``)."""
+
+    def __init__(
+        self,
+        tree: DataTree,
+        sessions: SessionTable,
+        log: FileLog,
+        disk: Disk,
+        worker: Worker,
+        host: Host,
+        directory: Path,
+        *,
+        snap_count: int,
+        size_limit_bytes: int,
+        compression: str,
+    ) -> None:
+        self._tree = tree
+        self._sessions = sessions
+        self._log = log
+        self._disk = disk
+        self._worker = worker
+        self._host = host
+        self._directory = directory
+        self._snap_count = snap_count
+        self._size_limit = size_limit_bytes
+        self._compression = compression
+        self.taken = 0
+        """How many snapshots were taken."""
+        self._draw()
+
+    def _draw(self) -> None:
+        """When to take the next one: members of an ensemble should not all do it at once."""
+        random = self._host.random
+        half = self._snap_count // 2
+        self._count = half + random.randrange(max(half, 1))
+        self._bytes = self._size_limit // 2 + random.randrange(max(self._size_limit // 2, 1))
+
+    async def run(self) -> None:
+        """Take snapshots as they become due, for ever."""
+        while True:
+            await self._host.sleep(0.1)
+            if self.due():
+                await self.take()
+
+    def due(self) -> bool:
+        """Whether enough was logged since the last one."""
+        log = self._log
+        return log.appended_since_roll > self._count or 0 < self._size_limit and log.bytes_since_roll > self._bytes
+
+    async def take(self) -> Path | None:
+        """Take one now.  A disk that has no room for it is told of in the log; the server goes on."""
+        self._log.roll()
+        self._draw()
+        zxid = self._tree.last_zxid
+        path = self._directory / snapshot_name(zxid, self._compression)
+        aside = path.with_name(_ASIDE + path.name)
+        sessions = {session.id: session.timeout for session in self._sessions.by_id.values()}
+        pieces = snapfile.write(self._tree, sessions, compression=self._compression)
+        started = self._host.elapsed_ms()
+        try:
+            await self._write(aside, pieces)
+            await self._do(lambda: self._put_in_place(aside, path))
+        except OSError as error:
+            logger.error("the snapshot %s could not be written: %s; the logs keep everything", path, error)
+            return None
+        self.taken += 1
+        logger.info("took the snapshot %s in %d ms", path, self._host.elapsed_ms() - started)
+        return path
+
+    async def _write(self, aside: Path, pieces: Iterator[bytes]) -> None:
+        """Piece by piece: clients are served between two of them."""
+        file: File = await self._do(lambda: self._disk.create(aside))
+        position = 0
+        try:
+            for piece in pieces:
+                await self._do(lambda piece=piece, position=position: file.write(piece, position))  # type: ignore[misc]
+                position += len(piece)
+            await self._do(file.sync)
+        finally:
+            await self._do(file.close)
+
+    def _put_in_place(self, aside: Path, path: Path) -> None:
+        self._disk.rename(aside, path)
+        self._disk.sync_directory(self._directory)
+
+    async def _do(self, job: Callable[[], T]) -> T:
+        return await in_worker(self._worker, job)

@@ -1,0 +1,120 @@
+"""kazoo's own test suite, unchanged, against our server.
+
+The suite lies in kazoo's wheel and starts Apache's server by `java … QuorumPeerMain zoo.cfg`. The `java` beside this file
+starts ours from the same words. What it needs beyond kazoo is the extra "interop" of pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pyzkserver
+
+from .apache import require
+
+HERE = Path(__file__).parent
+
+# Test of the suite → why it cannot pass with one server that has neither TLS nor SASL.
+DESELECTED: dict[str, str] = {}
+
+# Test files that are quick and touch much: a part for every run.
+QUICK = ("test_lock.py",)
+
+
+def missing_modules() -> list[str]:
+    needed = ("OpenSSL", "jks", "objgraph", "eventlet", "gevent", "puresasl")
+    return [name for name in needed if importlib.util.find_spec(name) is None]
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row, as the suite's cluster counts up from one."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            first = int(probe.getsockname()[1])
+        if all(_is_free(port) for port in range(first, first + count)):
+            return first
+    raise RuntimeError(f"no {count} free ports in a row")
+
+
+def _is_free(port: int) -> bool:
+    if port > 65_535:
+        return False
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def environment() -> dict[str, str]:
+    """The suite's settings: one server, ours, and nothing of the pytest that we run in."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "COV_"))}
+    kept.pop("CI", None)  # the suite would take its version from the environment instead of from the server
+    package = str(Path(pyzkserver.__file__).parents[1])
+    return kept | {
+        "PATH": os.pathsep.join([str(HERE), str(Path(sys.executable).parent), kept.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [package, kept.get("PYTHONPATH", "")])),
+        "ZOOKEEPER_CLUSTER_SIZE": "1",
+        "ZOOKEEPER_CLASSPATH": "unused",
+        "ZOOKEEPER_VERSION": "3.9.4",
+        "ZOOKEEPER_PORT_OFFSET": str(free_ports(5)),
+    }
+
+
+def run_suite(folder: Path, *, files: tuple[str, ...], timeout: float) -> str:
+    """The suite's output; a failure of it, or a test that ran although deselected, is in there."""
+    tests = importlib.util.find_spec("kazoo.tests")
+    assert tests is not None
+    assert tests.submodule_search_locations is not None
+    where = Path(tests.submodule_search_locations[0])
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-c", os.devnull, "--rootdir", str(where)]
+    command += ["-p", "no:cacheprovider", "--timeout", "120", *(f"--deselect={each}" for each in DESELECTED)]
+    command += [str(where / file) for file in files] or [str(where)]
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        return process.communicate(timeout=timeout)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0] + f"\nstill running after {timeout} s"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def assert_all_passed(output: str, at_least: int) -> None:
+    """At least so many tests ran: a suite that finds nothing, or skips all, must not count as a success."""
+    summary = re.search(r"^(?:(\d+) failed, )?(\d+) passed.* in [\d.]+s", output, re.MULTILINE)
+    if summary is None or summary[1] or "error" in summary[0] or int(summary[2]) < at_least:
+        pytest.fail(f"kazoo's suite:\n{output[-8000:]}", pytrace=False)
+
+
+@pytest.mark.interop
+@pytest.mark.timeout(180)
+def test_part_of_kazoos_suite(tmp_path: Path) -> None:
+    """kazoo's quick tests pass against our server."""
+    require(not missing_modules(), f"kazoo's test suite needs {missing_modules()}")
+    assert_all_passed(run_suite(tmp_path, files=QUICK, timeout=150), at_least=1)
+
+
+@pytest.mark.interop
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_kazoos_suite(tmp_path: Path) -> None:
+    """All of kazoo's tests pass against our server, but for those that need TLS, SASL or an ensemble."""
+    require(not missing_modules(), f"kazoo's test suite needs {missing_modules()}")
+    assert_all_passed(run_suite(tmp_path, files=(), timeout=1500), at_least=1)

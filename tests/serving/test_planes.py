@@ -1,0 +1,589 @@
+"""Both data planes over real sockets: what they have to do about clients that are slow, rude or many.
+
+What clients are told is tested in test_connection.py; here it only has to arrive.
+"""
+
+import errno
+import logging
+import os
+import resource
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock, memory_stream_pair, trio_test
+
+from pyzkserver.serving.connection import OUTBOX_HIGH_WATER, Connection
+from pyzkserver.serving.epoll_plane import EpollPlane
+from pyzkserver.serving.port import data_plane
+from pyzkserver.serving.task_plane import TaskPlane
+from pyzkserver.wire.requests import AddWatchRequest, OpCode
+
+from .loopback import PATIENCE, Plane, Port, open_descriptors, open_port, until
+from .talk import (
+    CLOSE,
+    PING,
+    Event,
+    HeldLog,
+    Reply,
+    create,
+    data_of,
+    exists,
+    get,
+    hello,
+    packet,
+    packets,
+    set_data,
+)
+
+if not hasattr(select, "epoll"):
+    pytest.skip("there is no epoll here", allow_module_level=True)
+
+WATCH_ALL = (OpCode.ADD_WATCH, AddWatchRequest("/", 1))
+SMALL = 4096
+"""A receive buffer that is soon full."""
+
+
+@pytest.fixture(params=[EpollPlane, TaskPlane], ids=["epoll", "tasks"])
+def plane(request: pytest.FixtureRequest) -> Plane:
+    kind: Plane = request.param
+    return kind
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    """Goes as clocks do, and can be put forward."""
+    return MockClock(rate=1.0)
+
+
+@trio_test
+async def test_the_fastest_plane_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is epoll, its plane serves; elsewhere a task per connection does."""
+    port = Port(TaskPlane, None, {})
+    chosen = data_plane(port.service, port.admission)
+    assert isinstance(chosen, EpollPlane)
+    chosen._epoll.close()
+    monkeypatch.delattr(select, "epoll")
+    assert isinstance(data_plane(port.service, port.admission), TaskPlane)
+
+
+# --- serving ------------------------------------------------------------------------------------------------
+
+
+@trio_test
+async def test_requests_and_replies(plane: Plane) -> None:
+    """A client's whole life: handshake, requests one by one and pipelined, watches, the end."""
+    async with open_port(plane) as port:
+        client = await port.client()
+        await client.do(create("/a", b"data"), get("/a", watch=True), PING)
+        assert data_of(await client.say(get("/a"))) == b"data"
+        answers = await client.ask(*[get("/a")] * 1000)
+        assert [answer.xid for answer in answers if isinstance(answer, Reply)] == list(range(5, 1005))
+        other = await port.client()
+        await other.do(set_data("/a", b"other"))
+        assert isinstance(await client.read_answer(), Event)
+        await client.send(packet(9, *CLOSE))
+        assert await client.rest() == packet(9, 0, bytes(8))[:8] + (5).to_bytes(8, "big") + bytes(4)
+        await until(lambda: len(port.service.connections) == 1)
+        assert port.admission.total == 1
+
+
+@trio_test
+async def test_bytes_one_by_one(plane: Plane) -> None:
+    """It does not matter how the network cuts what a client sends."""
+    async with open_port(plane) as port:
+        client = await port.call()
+        for byte in hello() + packets([create("/a", b"x"), get("/a")]):
+            await client.send(bytes([byte]))
+        assert len(await client.read_frame()) == 37
+        await client.read_answer()
+        assert data_of(await client.read_answer()) == b"x"
+
+
+@trio_test
+async def test_many_clients_at_once(plane: Plane) -> None:
+    """More than are accepted in one pass, all of them asking at the same time."""
+    async with open_port(plane) as port:
+        callers = [await port.call() for _ in range(150)]
+        for caller in callers:
+            await caller.send(hello() + packet(1, *get("/")))
+        for caller in callers:
+            assert len(await caller.read_frame()) == 37
+            assert data_of(await caller.read_answer()) == b""
+        assert port.admission.total == len(port.service.connections) == 150
+
+
+@trio_test
+async def test_a_large_request_and_a_large_reply(plane: Plane) -> None:
+    """A frame of many reads goes in, and comes out in many writes, intact."""
+    data = os.urandom(1_000_000)
+    async with open_port(plane) as port:
+        client = await port.client()
+        await client.do(create("/big", data))
+        assert data_of(await client.say(get("/big"))) == data
+
+
+@trio_test
+async def test_events_reach_clients_that_say_nothing(plane: Plane) -> None:
+    """An event is sent when it happens, not when its watcher speaks the next time."""
+    async with open_port(plane) as port:
+        watchers = [await port.client() for _ in range(3)]
+        for watcher in watchers:
+            await watcher.do(WATCH_ALL)
+        writer = await port.client()
+        await writer.do(create("/a"))
+        for watcher in watchers:
+            event = await watcher.read_answer()
+            assert isinstance(event, Event)
+            assert event.path == "/a"
+
+
+# --- slow readers -------------------------------------------------------------------------------------------
+
+
+@trio_test
+async def test_a_client_that_does_not_read_is_not_read_from(plane: Plane) -> None:
+    """Its replies take no more memory than the high-water mark and one reply; others are served meanwhile;
+    and when it reads, it gets everything, in order and intact."""
+    data = os.urandom(1_000_000)
+    asked = 60
+    async with open_port(plane) as port:
+        slow = await port.client(buffer=SMALL)
+        await slow.do(create("/big", data))
+        await slow.send(packets([get("/big")] * asked, 100))
+        connection = port.connection_of(slow)
+        assert connection is not None
+        other = await port.client()
+        await until(lambda: connection.queued > 0 and connection.received > 3)
+        for _ in range(50):
+            await other.do(get("/"), PING)
+            assert sum(map(len, connection.outbox)) <= connection.queued < OUTBOX_HIGH_WATER + 1_000_100
+        assert connection.received < asked / 2  # what it asked for and could not get is still to be asked
+        for xid in range(100, 100 + asked):
+            answer = await slow.read_answer()
+            assert isinstance(answer, Reply)
+            assert answer.xid == xid
+            assert data_of(answer) == data
+        assert connection.queued == 0
+
+
+@trio_test
+async def test_events_that_nobody_reads(plane: Plane) -> None:
+    """A client that leaves more than max_outbox_bytes of events unread is closed; its writer is not."""
+    limit, path = 300_000, "/" + "x" * 50_000
+    async with open_port(plane, max_outbox_bytes=limit) as port:
+        watcher = await port.client(buffer=SMALL)
+        await watcher.do(WATCH_ALL)
+        connection = port.connection_of(watcher)
+        assert connection is not None
+        writer = await port.client()
+        await writer.do(create(path))
+        for _ in range(1000):
+            await writer.do(set_data(path, b""))
+            assert connection.queued <= limit + len(path) + 40
+            if connection not in port.service.connections:
+                break
+        assert connection not in port.service.connections
+        assert len(port.replica.tree.watches) == 0
+        await writer.do(get("/"))
+
+
+@trio_test
+async def test_events_are_counted_while_they_drain(plane: Plane) -> None:
+    """A client that reads a little now and then is held to the same limit: what it gets at a time does not
+    make the server forget what else is waiting."""
+    path = "/" + "x" * 50_000
+    async with open_port(plane) as port:
+        watcher = await port.client(buffer=SMALL)
+        await watcher.do(WATCH_ALL)
+        connection = port.connection_of(watcher)
+        assert connection is not None
+        writer = await port.client()
+        await writer.do(create(path))
+        while sum(map(len, connection.outbox)) < 2_000_000:
+            await writer.do(set_data(path, b""))
+            waiting = connection.queued
+        for _ in range(1000):
+            await watcher.receive(5000)
+            await writer.do(PING)
+            assert connection.queued >= sum(map(len, connection.outbox))
+            if connection.queued < waiting:
+                break
+        assert waiting - 1_000_000 < connection.queued < waiting
+        await watcher.sock.send(b"\xff\xff\xff\xff")
+        received = await watcher.rest()
+        assert len(received) > 2_000_000
+
+
+@trio_test
+async def test_a_farewell_that_nobody_reads(plane: Plane, clock: MockClock) -> None:
+    """A connection that is to be closed when its last replies are out does not wait for ever for that."""
+    async with open_port(plane) as port:
+        client = await port.client(buffer=SMALL)
+        await client.do(create("/big", b"x" * 1_000_000))
+        for _ in range(3):
+            client_gets = packets([get("/big")] * 10, 5)
+        await client.send(client_gets)
+        connection = port.connection_of(client)
+        assert connection is not None
+        await until(lambda: connection.queued)
+        port.replica.sessions.by_id[client.session_id].timeout = 10**9  # not what closes it
+        await client.send(packet(7, 501) * 10)
+        while not connection.closing:
+            await client.receive(SMALL)
+        assert connection in port.service.connections
+        clock.jump(12)
+        await until(lambda: not port.service.connections)
+
+
+# --- those who say nothing, or only half ----------------------------------------------------------------
+
+
+@trio_test
+async def test_connections_without_a_session_are_closed_in_time(plane: Plane, clock: MockClock) -> None:
+    """sessionless_cnxn_timeout_ms: for those who say nothing or half a handshake, not for idle clients."""
+    async with open_port(plane, sessionless_cnxn_timeout_ms=5000) as port:
+        silent, halting, idle = await port.call(), await port.call(), await port.client()
+        await halting.send(hello()[:-1])
+        await until(lambda: len(port.service.connections) == 3)
+        clock.jump(4)
+        await idle.do(PING)
+        assert len(port.service.connections) == 3
+        clock.jump(2.5)
+        assert await silent.gone()
+        assert await halting.gone()
+        await idle.do(PING)
+        assert port.service.statistics.sessionless_expired == 2
+        assert port.admission.total == 1
+
+
+@trio_test
+async def test_expiry_closes_the_socket(plane: Plane, clock: MockClock) -> None:
+    """5: a client that is silent for longer than its timeout is closed without a message."""
+    async with open_port(plane) as port:
+        client, other = await port.client(4000), await port.client(40_000)
+        await client.do(create("/mine", flags=1))
+        await other.do(exists("/mine", watch=True))
+        clock.jump(7)
+        assert await client.gone()
+        event = await other.read_answer()
+        assert isinstance(event, Event)
+        await until(lambda: len(port.service.connections) == 1)
+
+
+@trio_test
+async def test_a_session_that_moved_closes_the_old_socket(plane: Plane) -> None:
+    """7: without a message."""
+    async with open_port(plane) as port:
+        old = await port.client()
+        new = await port.call()
+        await new.greet(session_id=old.session_id, password=old.password)
+        assert new.session_id == old.session_id
+        assert await old.gone()
+        await new.do(PING)
+
+
+# --- limits on connections ----------------------------------------------------------------------------------
+
+
+@trio_test
+async def test_max_client_cnxns(plane: Plane) -> None:
+    """One more from an address is closed without a byte; from another it is let in; and so it is when one
+    has left."""
+    async with open_port(plane, max_client_cnxns=2) as port:
+        first, second = await port.client(), await port.client()
+        refused = await port.call()
+        assert await refused.gone()
+        elsewhere = await port.call(address="127.0.0.2")
+        await elsewhere.greet()
+        first.close()
+        await until(lambda: port.admission.total == 2)
+        third = await port.client()
+        await third.do(PING)
+        await second.do(PING)
+        assert port.service.statistics.connections_rejected == port.admission.refused == 1
+
+
+@trio_test
+async def test_max_cnxns(plane: Plane) -> None:
+    """The limit on all connections, whatever their address."""
+    async with open_port(plane, max_cnxns=1) as port:
+        first = await port.client()
+        refused = await port.call(address="127.0.0.2")
+        assert await refused.gone()
+        first.reset()
+        await until(lambda: port.admission.total == 0)
+        second = await port.call(address="127.0.0.2")
+        await second.greet()
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Within this the process cannot open another file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            os.dup(0)
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("release", ["time", "a close"])
+@trio_test
+async def test_out_of_file_descriptors(
+    plane: Plane, clock: MockClock, caplog: pytest.LogCaptureFixture, release: str
+) -> None:
+    """Who cannot be accepted waits until there are some again; who is connected is served meanwhile; and the
+    server does not spin."""
+    async with open_port(plane) as port:
+        client, leaving = await port.client(), await port.client()
+        sock = trio.socket.socket()
+        try:
+            with no_descriptors_left(), caplog.at_level(logging.ERROR):
+                await sock.connect(("127.0.0.1", port.number))
+                await until(lambda: caplog.records)
+                for _ in range(20):
+                    await client.do(PING)
+                assert len(caplog.records) == 1
+                if release == "a close":
+                    leaving.reset()
+                    await until(lambda: port.connection_of(leaving) is None)
+            if release == "time":
+                clock.jump(1.1)
+            await sock.send(b"srvr")
+            with trio.fail_after(PATIENCE):
+                assert await sock.recv(1000)
+        finally:
+            sock.close()
+
+
+# --- rude peers ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "half", [b"", hello()[:20], hello(), hello() + packet(1, *create("/a", b"x" * 500))[:-5]]
+)
+@trio_test
+async def test_a_peer_that_resets(plane: Plane, half: bytes) -> None:
+    """Wherever it breaks off, nothing of it remains but its session."""
+    async with open_port(plane) as port:
+        for _ in range(5):
+            caller = await port.call()
+            await caller.send(half)
+            await until(lambda: port.service.connections)
+            if len(half) >= len(hello()):
+                await caller.read_frame()
+            caller.reset()
+            await until(lambda: not port.service.connections)
+        assert port.admission.total == 0
+        assert all(session.owner is None for session in port.replica.sessions.by_id.values())
+        await (await port.client()).do(PING)
+
+
+@trio_test
+async def test_a_peer_that_resets_while_it_is_owed_much(plane: Plane) -> None:
+    """The rest of its replies goes with it, and its watches do."""
+    async with open_port(plane) as port:
+        client = await port.client(buffer=SMALL)
+        await client.do(create("/big", b"x" * 1_000_000), get("/", watch=True))
+        await client.send(packets([get("/big")] * 30))
+        connection = port.connection_of(client)
+        assert connection is not None
+        await until(lambda: connection.queued)
+        client.reset()
+        await until(lambda: not port.service.connections)
+        assert len(port.replica.tree.watches) == 0
+        assert connection.outbox == []
+
+
+@trio_test
+async def test_a_peer_that_is_gone_before_it_is_accepted(plane: Plane) -> None:
+    """It costs nothing: the next one is served."""
+    async with open_port(plane) as port:
+        for _ in range(10):
+            sock = socket.create_connection(("127.0.0.1", port.number))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            sock.close()
+        await (await port.client()).do(PING)
+        await until(lambda: len(port.service.connections) == 1)
+
+
+@pytest.mark.parametrize("junk", [1000, 60_000])
+@trio_test
+async def test_a_farewell_is_not_lost(plane: Plane, junk: int) -> None:
+    """6: closeSession's reply and the end of the stream arrive although the client sent more than is read: a
+    socket that is closed with unread input would make the kernel reset the connection instead."""
+    async with open_port(plane) as port:
+        client = await port.client()
+        await client.send(packet(1, *CLOSE))
+        await client.send(bytes(junk))
+        await trio.testing.wait_all_tasks_blocked()
+        payload = (await client.rest())[4:]
+        assert payload[:4] == (1).to_bytes(4, "big")
+        asker = await port.call()
+        await asker.send(b"srvr" + bytes(junk))
+        assert b"Mode: standalone" in await asker.rest()
+
+
+@trio_test
+async def test_a_client_that_says_all_and_closes_its_half(plane: Plane) -> None:
+    """A word may be followed by the end of the stream (as nc sends it); the answer arrives."""
+    async with open_port(plane) as port:
+        asker = await port.call()
+        await asker.send(b"srvr")
+        asker.sock.shutdown(socket.SHUT_WR)
+        assert b"Mode: standalone" in await asker.rest()
+
+
+@trio_test
+async def test_a_defect_costs_the_connection_that_found_it(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong while a connection's bytes are looked at, everybody else is served."""
+    receive = Connection.receive
+
+    def trip(self: Connection, data: bytes) -> None:
+        if b"trip" in data:
+            raise ZeroDivisionError
+        receive(self, data)
+
+    monkeypatch.setattr(Connection, "receive", trip)
+    async with open_port(plane) as port:
+        client, other = await port.client(), await port.client()
+        with caplog.at_level(logging.ERROR):
+            await client.send(packet(1, *create("/trip")))
+            assert await client.gone()
+        assert caplog.records[0].exc_info is not None
+        await other.do(PING)
+        await until(lambda: port.admission.total == 1)
+
+
+# --- a log that takes its time ------------------------------------------------------------------------------
+
+
+@trio_test
+async def test_replies_that_come_later(plane: Plane) -> None:
+    """What a flush makes safe is answered at once, whoever called for the flush, to all who wait."""
+    log = HeldLog()
+    async with open_port(plane, log) as port:
+        callers = [await port.call() for _ in range(3)]
+        for caller in callers:
+            await caller.send(hello() + packet(1, *create(f"/{caller.port}")) + packet(2, *get("/")))
+        await until(lambda: len(log.held) == 3)
+        log.flush()
+        for caller in callers:
+            assert len(await caller.read_frame()) == 37
+        await until(lambda: len(log.held) == 3)
+        log.flush()
+        for caller in callers:
+            for xid in (1, 2):
+                reply = await caller.read_answer()
+                assert isinstance(reply, Reply)
+                assert (reply.xid, reply.err) == (xid, 0)
+
+
+@trio_test
+async def test_a_client_with_too_much_under_way_waits(plane: Plane) -> None:
+    """global_outstanding_limit: no more of its requests are taken in than that, and later all the others."""
+    log, limit, count = HeldLog(), 50, 2000
+    async with open_port(plane, log, global_outstanding_limit=limit) as port:
+        caller = await port.call()
+        await caller.send(hello() + packets([create("/a")] * count))
+        answered = 0
+        with trio.fail_after(PATIENCE):
+            while answered < count:
+                await until(lambda: log.held)
+                assert len(log.held) <= limit
+                log.flush(max(1, len(log.held) // 2))
+                while port.replica.tree.last_zxid > 0 and answered < port.replica.tree.last_zxid - 1:
+                    if answered == 0:
+                        assert len(await caller.read_frame()) == 37
+                    reply = await caller.read_answer()
+                    answered += 1
+                    assert isinstance(reply, Reply)
+                    assert reply.xid == answered
+
+
+# --- stopping -----------------------------------------------------------------------------------------------
+
+
+@trio_test
+async def test_stopping_with_clients_in_every_state(plane: Plane) -> None:
+    """All connections are closed and no descriptor is left: of clients that are idle, have not shaken hands,
+    do not read, or wait for the log."""
+    before = open_descriptors()
+    log = HeldLog()
+    async with open_port(plane, log) as port:
+        callers = [await port.call(buffer=SMALL) for _ in range(4)]
+        _, *others = callers
+        for caller in others:
+            await caller.send(hello())
+        await until(lambda: len(log.held) == 3)
+        log.flush()
+        _, slow, waiting = others
+        for caller in others:
+            await caller.read_frame()
+        await slow.send(packet(1, *create("/big", b"x" * 1_000_000)))
+        await until(lambda: log.held)
+        log.flush()
+        await slow.read_answer()
+        await slow.send(packets([get("/big")] * 30))
+        await waiting.send(packet(1, *create("/never")) + packet(2, *get("/")))
+        await until(lambda: log.held)
+        connections = list(port.service.connections)
+        assert len(connections) == 4
+    assert not port.service.connections
+    assert port.admission.total == 0
+    assert all(connection.session is None and connection.aborted for connection in connections)
+    assert open_descriptors() == before
+
+
+@trio_test
+async def test_who_is_connected_sees_the_end_when_the_server_stops(plane: Plane) -> None:
+    """The end of the stream, not a timeout."""
+    scope = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        started = trio.Event()
+        callers = []
+
+        async def serve() -> None:
+            with scope:
+                async with open_port(plane) as port:
+                    callers.append(await port.client())
+                    port.callers.clear()
+                    started.set()
+                    await trio.sleep_forever()
+
+        nursery.start_soon(serve)
+        await started.wait()
+        scope.cancel()
+        assert await callers[0].gone()
+        callers[0].close()
+
+
+# --- the task plane over any stream -------------------------------------------------------------------------
+
+
+@trio_test
+async def test_a_stream_that_is_no_socket() -> None:
+    """What TLS will be: the task plane serves any stream, and closes it."""
+    async with open_port(TaskPlane) as port:
+        assert isinstance(port.plane, TaskPlane)
+        near, far = memory_stream_pair()
+        assert port.admission.admit("10.0.0.1")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(port.plane.serve_stream, far, ("10.0.0.1", 1))
+            await near.send_all(hello() + packet(1, *PING) + packet(2, *CLOSE))
+            data = b""
+            with trio.fail_after(PATIENCE):
+                async for some in near:
+                    data += some
+        assert len(data) == 41 + 20 + 20
+        assert port.admission.total == 0
