@@ -13,6 +13,7 @@ from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.replica.lane import Lane
 from pyzkserver.replica.replica import Proposal
 from pyzkserver.state.acl import Acl, Identity, permits
+from pyzkserver.state.queries import HalfWay
 from pyzkserver.state.sessions import Session, session_password
 from pyzkserver.state.tree import Applied
 from pyzkserver.state.watches import TooManyWatches
@@ -23,7 +24,14 @@ from pyzkserver.wire.records import (
     decode_connect_request,
     encode_connect_response,
 )
-from pyzkserver.wire.requests import OPERATIONS, AuthPacket, GetSASLRequest, OpCode, SetSASLResponse
+from pyzkserver.wire.requests import (
+    OPERATIONS,
+    AuthPacket,
+    GetSASLRequest,
+    NullAcl,
+    OpCode,
+    SetSASLResponse,
+)
 from pyzkserver.wire.txns import CreateSessionTxn
 
 from .fastpath import FAST, FAST_DECODERS
@@ -43,6 +51,7 @@ _SASL = int(OpCode.SASL)
 _CREATE_SESSION = int(OpCode.CREATE_SESSION)
 _CLOSE_SESSION = int(OpCode.CLOSE_SESSION)
 _PING = int(OpCode.PING)
+_MULTI = int(OpCode.MULTI)
 _PING_XID = -2
 
 # Known, but not to be asked for by themselves (Request.isValid).
@@ -346,7 +355,7 @@ class Connection:
                 request = operation.request.decode(body)
         except DecodeError as error:
             logger.info("%s sent a request that cannot be read: %s", self.name, error)
-            if op == int(OpCode.MULTI):
+            if op == _MULTI and not isinstance(error, NullAcl):
                 # The one request that uses up a zxid although it cannot be read (PrepRequestProcessor).
                 request = None
             else:
@@ -379,6 +388,8 @@ class Connection:
         body, err = b"", ErrorCode.OK
         try:
             body = self.replica.queries.by_op[op](request, self, identities)
+        except HalfWay as error:
+            err, body = error.code, error.body
         except ZooKeeperError as error:
             err = error.code
         except TooManyWatches:
@@ -428,9 +439,11 @@ class Connection:
     def _refuse_sasl(self, xid: int, body: bytes) -> None:
         """SASL that is switched off is answered without a token (``ZooKeeperServer.processSasl``)."""
         try:
-            GetSASLRequest.decode(body)
+            token = GetSASLRequest.decode(body).token
         except DecodeError as error:
             raise ProtocolViolation(f"no SASL token: {error}") from None
+        if token is None:
+            raise ProtocolViolation("a SASL token that is null")
         self._append(reply_frame(xid, 0, 0, SetSASLResponse(None).encode()))
 
     def _refuse(self, xid: int, zxid: int, code: ErrorCode) -> None:
@@ -440,7 +453,7 @@ class Connection:
     # what goes out
 
     def _reply(self, xid: int, err: int, body: bytes = b"") -> None:
-        self._append(reply_frame(xid, self.replica.tree.last_zxid, err, b"" if err else body))
+        self._append(reply_frame(xid, self.replica.tree.last_zxid, err, body))
 
     def _append(self, frame: bytes) -> None:
         self.outbox.append(frame)

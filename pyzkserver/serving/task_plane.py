@@ -52,11 +52,14 @@ class TaskPlane:
         connection = Connection(self._service, address, lambda connection: wakeup.set())
         self._service.connections[connection] = None
         try:
-            async with stream, trio.open_nursery() as nursery:
-                nursery.start_soon(self._write, connection, stream, wakeup, nursery.cancel_scope)
-                await self._read(connection, stream, wakeup)
-                # The client says no more; what it is still owed is sent as long as the writer lives.
-                wakeup.set()
+            async with stream:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write, connection, stream, wakeup, nursery.cancel_scope)
+                    await self._read(connection, stream, wakeup)
+                    # The client says no more; what it is still owed is sent as long as the writer lives.
+                    wakeup.set()
+                if not connection.aborted:
+                    await _part_politely(stream)
         finally:
             self._service.connections.pop(connection, None)
             self._admission.leave(address[0])
@@ -104,11 +107,7 @@ class TaskPlane:
             if connection.outbox:
                 data = b"".join(connection.outbox)
                 connection.outbox = []
-                try:
-                    with trio.fail_after(_FAREWELL if connection.closing else float("inf")):
-                        await _send_or_abort(stream, data, connection, wakeup)
-                except trio.TooSlowError:
-                    break
+                await _send_or_abort(stream, data, connection, wakeup)
                 connection.queued = sum(map(len, connection.outbox))
                 wakeup.pass_on()
             elif connection.closing:
@@ -122,20 +121,39 @@ class TaskPlane:
 async def _send_or_abort(
     stream: trio.abc.Stream, data: bytes, connection: Connection, wakeup: "_Wakeup"
 ) -> None:
-    """Send it all, unless the connection is aborted meanwhile."""
+    """Send it all, unless the connection is aborted meanwhile; abort one that does not read its farewell."""
+    sent = False
     async with trio.open_nursery() as nursery:
+        scope = nursery.cancel_scope
 
         async def watch() -> None:
             while not connection.aborted:
+                if connection.closing and scope.deadline == float("inf"):
+                    scope.deadline = trio.current_time() + _FAREWELL
                 await wakeup.wait()
-            nursery.cancel_scope.cancel()
+            scope.cancel()
 
         nursery.start_soon(watch)
         try:
             await stream.send_all(data)
+            sent = True
         except trio.BrokenResourceError:
-            connection.abort()
-        nursery.cancel_scope.cancel()
+            pass
+        scope.cancel()
+    if not sent:
+        connection.abort()
+
+
+async def _part_politely(stream: trio.abc.Stream) -> None:
+    """Input that nobody read would make the kernel take back what was sent last."""
+    if not isinstance(stream, trio.SocketStream):
+        return
+    try:
+        await stream.send_eof()
+        if stream.socket.is_readable():
+            await stream.receive_some(_RECEIVE)
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
 
 
 class _Wakeup:

@@ -42,7 +42,7 @@ from .node import Node
 from .tree import DataTree
 from .watches import PERSISTENT, RECURSIVE, STANDARD, Watcher
 
-__all__ = ["Queries"]
+__all__ = ["HalfWay", "Queries"]
 
 _LENGTH = Struct(">i")
 _NULL = _LENGTH.pack(-1)
@@ -51,6 +51,14 @@ _NO_ERROR = _LENGTH.pack(0)
 # WatcherType of checkWatches and removeWatches → mode in each table; a table not named is not looked at.
 _DATA_TABLE = {2: STANDARD, 3: None, 4: PERSISTENT, 5: RECURSIVE}
 _CHILD_TABLE = {1: STANDARD, 3: None, 4: PERSISTENT}
+
+
+class HalfWay(ZooKeeperError):
+    """A multiRead that fails as a whole is answered with the error and, alone of all, with what it has so far."""
+
+    def __init__(self, code: ErrorCode, body: bytes) -> None:
+        super().__init__(code)
+        self.body = body
 
 
 class Queries:
@@ -145,14 +153,19 @@ class Queries:
         return GetEphemeralsResponse(list(mine)).encode()
 
     def multi_read(self, request: MultiRequest, watcher: Watcher, identities: Sequence[Identity]) -> bytes:
-        results = []
-        for part in request.ops:
-            results.append(self._read_one(part.op, part.request, watcher, identities))
+        results: list[MultiResult] = []
+        try:
+            for part in request.ops:
+                results.append(self._read_one(part.op, part.request, watcher, identities))
+        except ZooKeeperError as error:
+            raise HalfWay(error.code, MultiResponse(results).encode()) from None
         return MultiResponse(results).encode()
 
     def _read_one(
         self, op: int, request: Any, watcher: Watcher, identities: Sequence[Identity]
     ) -> MultiResult:
+        if op not in (OpCode.GET_DATA, OpCode.GET_CHILDREN):
+            raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)
         try:
             node = self._readable(request.path, identities)
         except ZooKeeperError as error:
@@ -161,9 +174,7 @@ class Queries:
             return MultiResult(OpCode.ERROR, int(error.code), None)
         if op == OpCode.GET_DATA:
             return MultiResult(op, 0, GetDataResponse(node.data, node.stat()))
-        if op == OpCode.GET_CHILDREN:
-            return MultiResult(op, 0, GetChildrenResponse(list(node.children or ())))
-        raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)
+        return MultiResult(op, 0, GetChildrenResponse(list(node.children or ())))
 
     def sync(self, request: SyncRequest, watcher: Watcher, identities: Sequence[Identity]) -> bytes:
         # Neither that the node exists nor that it may be read is looked at; all before it is applied by now.

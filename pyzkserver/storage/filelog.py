@@ -135,7 +135,9 @@ class FileLog:
 class _Writer:
     """The file that is being written.  Only the worker touches it."""
 
-    def __init__(self, directory: Path, disk: Disk, force_sync: bool, pre_alloc: int, size_limit: int) -> None:
+    def __init__(
+        self, directory: Path, disk: Disk, force_sync: bool, pre_alloc: int, size_limit: int
+    ) -> None:
         self._directory = directory
         self._disk = disk
         self._force_sync = force_sync

@@ -17,6 +17,7 @@ from zlib import adler32
 
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.wire.jute import DecodeError
+from pyzkserver.wire.requests import OpCode
 
 from .damage import LogDamaged, TornTail
 from .txncodec import SMALLEST_PAYLOAD, LogEntry, decode_transaction, encode_transaction
@@ -36,6 +37,7 @@ __all__ = [
     "log_name",
     "padded_size",
     "read_entries",
+    "snapshot_name",
     "zxid_of",
 ]
 
@@ -57,6 +59,12 @@ _FILE_NAME: Final = re.compile(
 def log_name(zxid: int) -> str:
     """The name of the log that begins with this zxid (``Util.makeLogName``)."""
     return f"log.{zxid & 0xFFFF_FFFF_FFFF_FFFF:x}"
+
+
+def snapshot_name(zxid: int, compression: str = "") -> str:
+    """The name of a snapshot that is taken after this zxid; the compression is "", "gz" or "snappy"."""
+    name = f"snapshot.{zxid & 0xFFFF_FFFF_FFFF_FFFF:x}"
+    return f"{name}.{compression}" if compression else name
 
 
 def zxid_of(name: str) -> int | None:
@@ -132,7 +140,8 @@ def read_entries(chunks: Iterable[bytes]) -> Iterator[Entry]:
     at an entry that was not written whole, and behind which there is nothing; also at offset 0, for a file
     whose header was not.  It raises LogDamaged where something was lost: at an entry that is not as it was
     written while a whole one with a higher zxid stands anywhere behind it, at a zxid that does not grow, and
-    for a file that is no log.
+    for a file that is no log.  (Apache stores a request that it could not read as an error under the zxid
+    before it, and so that may come twice.)
 
     A client may store log entries as data.  If just that write is torn it looks like damage, not like a torn
     tail: better to refuse than to guess.
@@ -161,7 +170,7 @@ def read_entries(chunks: Iterable[bytes]) -> Iterator[Entry]:
         except DecodeError as reason:
             raise LogDamaged(offset, f"an entry is whole, but cannot be understood: {reason}") from None
         zxid = txn.zxid
-        if last is not None and zxid <= last:
+        if last is not None and zxid <= last and (zxid < last or txn.op != OpCode.ERROR):
             raise LogDamaged(offset, f"zxid 0x{zxid:x} comes after 0x{last:x}")
         last, at = zxid, end + 1
         yield Entry(offset, source.base + at, txn, digest, payload)

@@ -119,7 +119,9 @@ def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered) -> 
             if last > start:
                 _apply(entry, path, recovered)
     if recovered.transactions:
-        logger.info("replayed %d transactions up to zxid 0x%x", recovered.transactions, recovered.tree.last_zxid)
+        logger.info(
+            "replayed %d transactions up to zxid 0x%x", recovered.transactions, recovered.tree.last_zxid
+        )
 
 
 def _follows(earlier: int, later: int) -> bool:

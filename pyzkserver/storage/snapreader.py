@@ -5,11 +5,11 @@ reads them from a leader can do other things between two chunks.  Nothing here o
 decompressed here (``snapcodec.py``).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError  # noqa: N812
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 from zlib import adler32, crc32
 
 from pyzkserver.state.acl import OPEN_ACL, Acl, intern
@@ -17,64 +17,31 @@ from pyzkserver.state.digest import node_digest
 from pyzkserver.state.node import Node, NodeKind, kind_of
 from pyzkserver.state.paths import LIMIT_NODE, PROC_NODE, QUOTA_NODE, STAT_NODE
 from pyzkserver.state.tree import DataTree
-from pyzkserver.wire.jute import DecodeError, Record, buffer, decode_string, int64, record, ustring, vector
-from pyzkserver.wire.records import ACL, Id, StatPersisted
+from pyzkserver.wire.jute import DecodeError, decode_string
 
 from .damage import SnapshotDamaged
+from .snaplayout import (
+    COUNT,
+    END_OF_NODES,
+    FILE_HEADER,
+    MAGIC,
+    NOBODY,
+    NODE,
+    OPEN_ACL_ID,
+    SESSION,
+    SNAPSHOT_VERSION,
+    AclEntry,
+    NodeEntry,
+    SnapshotDigest,
+    decode_ending,
+)
 
-__all__ = ["NOBODY", "Snapshot", "SnapshotDigest", "SnapshotReader", "read"]
-
-HEADER: Final = Struct(">4siq")
-MAGIC: Final = b"ZKSN"
-SNAPSHOT_VERSION: Final = 2
-
-SESSION: Final = Struct(">qi")
-COUNT: Final = Struct(">i")
-NODE: Final = Struct(">qqqqqiiiqq")
-"""Behind a node's data: the ACL's id, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid."""
-
-SEAL: Final = Struct(">q5s")
-"""An Adler32 of everything before it, and LAST_PATH again."""
-LAST_PATH: Final = b"\0\0\0\1/"
-"""The string ``/``, which is no node's path here: it ends the nodes."""
-DIGEST: Final = Struct(">qiq")
-LAST_ZXID: Final = Struct(">q")
-
-OPEN_ACL_ID: Final = -1
-"""Stands for world:anyone with all permissions, and is in no map (``ReferenceCountedACLCache``)."""
-
-NOBODY: Final = Acl([ACL(0, Id("world", "anyone"))])
-"""An ACL that permits nothing, for nodes whose own is known only to the log."""
+__all__ = ["Snapshot", "SnapshotReader"]
 
 _LARGEST: Final = 1 << 28  # bytes: a length beyond it is a damaged one, and nothing is gathered for it
-_ENDING: Final = 512  # bytes: more than all that stands behind the nodes
+_LONGEST_ENDING: Final = 1024  # bytes
 _COUNTED: Final = Struct(">qqqqqiiiq").pack  # state.digest: what of a stat is in the digest, in its order
 _NOT_COUNTED: Final = PROC_NODE + "/"
-_LONG_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
-
-
-class AclEntry(Record):
-    """An entry of the map of ACLs."""
-
-    id: int = int64()
-    acl: list[ACL] | None = vector(ACL)
-
-
-class NodeEntry(Record):
-    """A node: its path, and DataNode."""
-
-    path: str | None = ustring()
-    data: bytes | None = buffer()
-    acl_id: int = int64()
-    stat: StatPersisted = record(StatPersisted)
-
-
-class SnapshotDigest(NamedTuple):
-    """The digest of the whole tree at some zxid, as an unsigned 64-bit number."""
-
-    zxid: int
-    version: int
-    value: int
 
 
 @dataclass
@@ -99,8 +66,8 @@ class SnapshotReader:
     """Fills a tree with a snapshot that comes in chunks.
 
     The tree should be one that nobody uses yet: it is emptied first, and if anything is raised it is of no
-    use.  Its ``last_zxid`` is set by the caller, who knows the snapshot's name.  Without ``sealed`` it is what
-    a leader sends: no header, and neither checksum nor digest behind the nodes.
+    use.  Its ``last_zxid`` is set by the caller, who knows the snapshot's name.  A snapshot that is not
+    ``sealed`` is what a leader sends: without a header, and with nothing behind the nodes.
     """
 
     def __init__(self, tree: DataTree, *, sealed: bool = True) -> None:
@@ -134,7 +101,7 @@ class SnapshotReader:
 
     def feed(self, chunk: bytes) -> None:
         """The next bytes.  Raises SnapshotDamaged."""
-        if self.done and self._have > _ENDING and self._sealed:
+        if self.done and self._have > _LONGEST_ENDING and self._sealed:
             return  # later versions may have more to say; what it is, we do not know
         self._chunks.append(chunk)
         self._have += len(chunk)
@@ -149,9 +116,12 @@ class SnapshotReader:
         """There is no more.  Raises SnapshotDamaged unless all was there and is as it was written."""
         if not self.done:
             raise SnapshotDamaged(self._base + len(self._data), "the snapshot ends before its nodes do")
-        self._gather()
         if self._sealed:
-            self._read_ending()
+            checksum = self._sum_up()
+            try:
+                self.snapshot.digest, self.snapshot.last_zxid = decode_ending(self.rest, checksum)
+            except ValueError as reason:
+                self._fail(str(reason))
         return self.snapshot
 
     # the bytes
@@ -195,14 +165,14 @@ class SnapshotReader:
     # its parts, in the order in which they stand there
 
     def _read_header(self) -> bool:
-        if len(self._data) < HEADER.size:
-            return self._wait(HEADER.size)
-        magic, version, _ = HEADER.unpack_from(self._data)
+        if len(self._data) < FILE_HEADER.size:
+            return self._wait(FILE_HEADER.size)
+        magic, version, _ = FILE_HEADER.unpack_from(self._data)
         if magic != MAGIC:
             self._fail(f"the file begins with {magic!r}, so it is no snapshot")
         if version != SNAPSHOT_VERSION:
             self._fail(f"a snapshot of version {version}, not {SNAPSHOT_VERSION}", 4)
-        self._at = HEADER.size
+        self._at = FILE_HEADER.size
         self._part = self._read_session_count
         return True
 
@@ -339,12 +309,12 @@ class SnapshotReader:
         """Instead of a node's path there is one that is too short for that: the string ``/`` ends them."""
         if length != 1:
             self._fail(f"a path with a length of {length}")
-        if len(self._data) - self._at < len(LAST_PATH):
-            self._wait(len(LAST_PATH))
+        if len(self._data) - self._at < len(END_OF_NODES):
+            self._wait(len(END_OF_NODES))
             return
-        if not self._data.startswith(LAST_PATH, self._at):
+        if not self._data.startswith(END_OF_NODES, self._at):
             self._fail(f"a node's path is {self._data[self._at + 4 : self._at + 5]!r}")
-        self._at += len(LAST_PATH)
+        self._at += len(END_OF_NODES)
         self._part = self._complete_tree
 
     def _wait_for_node(self) -> None:
@@ -397,42 +367,6 @@ class SnapshotReader:
         self.done = True
         return False
 
-    def _read_ending(self) -> None:
-        """What stands behind the nodes; each part has a checksum of its own, and all but the first may lack."""
-        checksum, at = self._sum_up(), self._at
-        rest = self._data[at:]
-        if not _is_sealed(rest, 0, checksum):
-            self._fail("the nodes and the checksum behind them do not fit")
-        checksum, rest = adler32(rest[: SEAL.size], checksum), rest[SEAL.size :]
-        size, digest = _decode_digest(rest)
-        # Which parts there are is nowhere said, but two checksums tell it.
-        if _is_sealed(rest, size, checksum):
-            self.snapshot.digest = digest
-            checksum, rest = adler32(rest[: size + SEAL.size], checksum), rest[size + SEAL.size :]
-        if _is_sealed(rest, LAST_ZXID.size, checksum):
-            (self.snapshot.last_zxid,) = LAST_ZXID.unpack_from(rest)
-        elif rest:
-            self._fail("the digest or the last zxid behind the nodes does not fit its checksum", len(self._data))
-
-
-def _is_sealed(rest: bytes, size: int, checksum: int) -> bool:
-    """Whether a seal follows after ``size`` bytes, of all that has ``checksum`` and these."""
-    if len(rest) < size + SEAL.size:
-        return False
-    found, path = SEAL.unpack_from(rest, size)
-    return path == LAST_PATH and found == adler32(rest[:size], checksum)
-
-
-def _decode_digest(rest: bytes) -> tuple[int, SnapshotDigest | None]:
-    """Its size in bytes, and what it says; without a zxid that is nothing (``DataTree.ZxidDigest``)."""
-    if len(rest) < DIGEST.size:
-        return DIGEST.size, None
-    zxid, version, value = DIGEST.unpack_from(rest)
-    if version < 2:
-        # A hexadecimal string, which nobody can compare any more.
-        return DIGEST.size - 8 + 4 + max(0, value >> 32), None
-    return DIGEST.size, SnapshotDigest(zxid, version, value & _LONG_MASK) if zxid > 0 else None
-
 
 def _set_up_quotas(tree: DataTree) -> None:
     """Which subtrees have a quota, and what is in them now (``DataTree.setupQuota``)."""
@@ -447,11 +381,3 @@ def _set_up_quotas(tree: DataTree) -> None:
             if f"{QUOTA_NODE}{top}/{STAT_NODE}" in tree.nodes:
                 tree._recount_quota(top)
             tree.quotas.add(top)
-
-
-def read(chunks: Iterable[bytes], tree: DataTree) -> Snapshot:
-    """Fill a tree with the snapshot of a file: see SnapshotReader.  Raises SnapshotDamaged."""
-    reader = SnapshotReader(tree)
-    for chunk in chunks:
-        reader.feed(chunk)
-    return reader.finish()

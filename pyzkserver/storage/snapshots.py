@@ -98,7 +98,11 @@ class Snapshotter:
     def due(self) -> bool:
         """Whether enough was logged since the last one."""
         log = self._log
-        return log.appended_since_roll > self._count or 0 < self._size_limit and log.bytes_since_roll > self._bytes
+        return (
+            log.appended_since_roll > self._count
+            or 0 < self._size_limit
+            and log.bytes_since_roll > self._bytes
+        )
 
     async def take(self) -> Path | None:
         """Take one now.  A disk that has no room for it is told of in the log; the server goes on."""

@@ -24,7 +24,7 @@ from pyzkserver.wire.proto import (
 )
 from pyzkserver.wire.records import CreateFlag, ErrorResponse, MultiHeader
 
-__all__ = ["MultiOp", "MultiRequest", "MultiResponse", "MultiResult"]
+__all__ = ["MultiOp", "MultiRequest", "MultiResponse", "MultiResult", "NullAcl"]
 
 _END: Final = MultiHeader(-1, True, -1).encode()
 
@@ -56,6 +56,13 @@ _RESULTS: Final[dict[int, type[Record] | None]] = {
     OpCode.GET_DATA: GetDataResponse,
     OpCode.ERROR: ErrorResponse,
 }
+
+
+class NullAcl(DecodeError):
+    """A create in a multi has a null ACL.
+
+    Apache stumbles here in another way than over what is merely malformed: no zxid is used up.
+    """
 
 
 class MultiOp(NamedTuple):
@@ -110,9 +117,10 @@ def _as_apache_takes_it(op: OpCode, request: Record, start: int) -> MultiOp:
     if isinstance(request, CreateRequest):
         # CreateMode.fromFlag knows no such flag; CreateOptions refuses a null ACL, and, by way of
         # EphemeralType.validateTTL, a TTL mode, for there is no ttl.
-        if request.flags not in _CREATE_FLAGS or request.flags in _TTL_FLAGS or request.acl is None:
-            what = "no ACL" if request.acl is None else f"flags {request.flags}"
-            raise DecodeError(f"MultiRequest at offset {start}: a create with {what}")
+        if request.flags not in _CREATE_FLAGS or request.flags in _TTL_FLAGS:
+            raise DecodeError(f"MultiRequest at offset {start}: a create with flags {request.flags}")
+        if request.acl is None:
+            raise NullAcl(f"MultiRequest at offset {start}: a create without an ACL")
         # Op.Create.getOpcode: the flag makes a container; the opcode's own meaning comes second.
         if request.flags == CreateFlag.CONTAINER:
             return MultiOp(OpCode.CREATE_CONTAINER, request)

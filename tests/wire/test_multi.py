@@ -22,6 +22,7 @@ from pyzkserver.wire.requests import (
     MultiRequest,
     MultiResponse,
     MultiResult,
+    NullAcl,
     OpCode,
     SetDataRequest,
     SetDataResponse,
@@ -112,7 +113,7 @@ def test_create_with_a_ttl_flag_or_an_unknown_one_fails_the_whole(op: OpCode, fl
 
 
 def test_create_without_an_acl_fails_the_whole() -> None:
-    with pytest.raises(DecodeError, match="no ACL"):
+    with pytest.raises(NullAcl, match="without an ACL"):
         taken_for(OpCode.CREATE, CreateRequest("/a", b"", None, 0))
 
 

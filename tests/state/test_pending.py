@@ -1,0 +1,239 @@
+"""The overlay: requests judged while others are in flight end as if each had been applied at once."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyzkserver.state.node import Node
+from pyzkserver.state.transaction import MultiBody, Transaction
+from pyzkserver.wire.records import ACL, Id
+
+from .helpers import (
+    CLOSE,
+    CONTAINER,
+    EPHEMERAL,
+    EPHEMERAL_SEQUENTIAL,
+    LOCAL,
+    MINE,
+    OPEN,
+    OTHERS,
+    SEQUENTIAL,
+    Ask,
+    World,
+    check,
+    create,
+    create2,
+    create_container,
+    create_ttl,
+    delete,
+    delete_container,
+    multi,
+    set_acl,
+    set_data,
+)
+
+ANN = ("digest", "ann:x")
+
+
+def test_a_request_sees_what_is_in_flight() -> None:
+    """Writes need not wait for each other's flush."""
+    world = World()
+    world.propose(create("/a", b"1"))
+    world.propose(create("/a/b"))
+    world.propose(set_data("/a", b"2", 0))
+    world.propose(delete("/a/b"))
+    world.propose(delete("/a", 1))
+    world.propose(create("/a", b"3"))
+    assert [world.commit().err for _ in range(6)] == [0] * 6
+    assert (world.paths(), world.node("/a").data) == ({"/a"}, b"3")
+
+
+def test_nothing_is_in_the_tree_before_it_is_applied() -> None:
+    """The overlay is for those who judge; readers see the tree."""
+    world = World()
+    world.propose(create("/a"))
+    assert world.pending.find("/a") is not None
+    assert world.paths() == set()
+    assert world.node("/").child_count == 1
+
+
+def test_the_root_is_one_node_under_both_its_names() -> None:
+    """A creation changes "", a setData changes "/"."""
+    world = World()
+    world.propose(create("/a"))
+    world.propose(set_data("/", b"x", 0))
+    world.propose(create("/s-", flags=SEQUENTIAL))
+    by_slash, by_nothing = world.pending.find("/"), world.pending.find("")
+    assert by_slash is by_nothing
+    assert by_slash is not None
+    assert (by_slash.version, by_slash.cversion, by_slash.child_count) == (1, 2, 3)
+    for _ in range(3):
+        world.commit()
+    assert "/s-0000000001" in world.paths()
+    assert world.pending.find("/") is world.node("/")
+
+
+def test_what_is_applied_leaves_the_overlay() -> None:
+    """Only the last change of a path answers for it, until that one is applied itself."""
+    world = World()
+    for data in (b"1", b"2", b"3"):
+        world.propose(create("/a", data) if data == b"1" else set_data("/a", data))
+    for left in (2, 1, 0):
+        view = world.pending.find("/a")
+        assert view is not None
+        assert view.data == b"3"
+        world.commit()
+        assert len({zxid for zxid, _, _ in world.pending.changes}) == left
+    assert world.pending.find("/a") is world.node("/a")
+    assert not world.pending.latest
+
+
+def test_several_may_be_applied_at_once() -> None:
+    """A flush makes a batch durable: everything up to its zxid leaves together."""
+    world = World()
+    for number in range(4):
+        world.propose(create(f"/{number}"))
+    for txn in list(world.in_flight)[:3]:
+        world.tree.apply(txn)
+    world.pending.applied(3)
+    assert [path for _, path, _ in world.pending.changes] == ["", "/3"]
+    assert set(world.pending.latest) == {"", "/", "/3"}
+
+
+def test_withdrawing_takes_back_the_last_zxid_only() -> None:
+    """And only if there is anything of it."""
+    world = World()
+    world.propose(create("/a"))
+    world.propose(create("/a/b"))
+    world.pending.withdraw(3)
+    world.pending.withdraw(1)
+    assert world.pending.find("/a/b") is not None
+    world.pending.withdraw(2)
+    view = world.pending.find("/a")
+    assert world.pending.find("/a/b") is None
+    assert view is not None
+    assert view.child_count == 0
+
+
+# the slow obvious oracle: the same requests, each applied before the next is judged
+
+PATHS = st.sampled_from(["/a", "/b", "/a/c", "/a/d", "/b/c", "/a/c/e", "/zookeeper/x"])
+PLACES = st.one_of(PATHS, st.just("/"))
+DATA = st.sampled_from([None, b"", b"x", b"yy"])
+VERSIONS = st.sampled_from([-1, -1, -1, 0, 1])
+ACLS = st.sampled_from(
+    [
+        OPEN,
+        OPEN,
+        OPEN,
+        [ACL(31, Id("auth", ""))],
+        [ACL(1 | 2 | 16, Id("world", "anyone"))],
+        [],
+    ]
+)
+FLAGS = st.sampled_from([0, 0, EPHEMERAL, SEQUENTIAL, EPHEMERAL_SEQUENTIAL, CONTAINER, 9])
+SINGLE = st.one_of(
+    st.builds(create, PATHS, DATA, FLAGS, ACLS),
+    st.builds(create, PATHS, DATA),
+    st.builds(create2, PATHS, DATA, FLAGS),
+    st.builds(create_container, PATHS),
+    st.builds(create_ttl, PATHS, st.sampled_from([0, 1, 5])),
+    st.builds(delete, PLACES, VERSIONS),
+    st.builds(delete, PATHS),
+    st.builds(set_data, PLACES, DATA, VERSIONS),
+)
+IN_MULTI = st.one_of(SINGLE, st.builds(check, PLACES, VERSIONS))
+ALONE = st.one_of(
+    SINGLE,
+    st.builds(delete_container, PATHS),
+    st.builds(set_acl, PLACES, ACLS, VERSIONS),
+    st.lists(IN_MULTI, max_size=5).map(lambda asks: multi(*asks)),
+    st.just(CLOSE),
+)
+CLIENTS = st.sampled_from([0, 0, 0, 1])
+STEPS = st.lists(st.tuples(CLIENTS, st.booleans(), ALONE, st.integers(0, 3)), max_size=30)
+
+
+def shown(txn: Transaction) -> tuple[Any, ...]:
+    body = txn.body.ops if isinstance(txn.body, MultiBody) else txn.body
+    return txn.zxid, txn.time, txn.session_id, txn.op, body
+
+
+def everything(world: World) -> dict[str, tuple[Any, ...]]:
+    return {path: facts(node) for path, node in world.tree.nodes.items()}
+
+
+def facts(node: Node) -> tuple[Any, ...]:
+    return node.stat(), node.data, node.acl, node.cversion, node.ephemeral_owner, set(node.children or ())
+
+
+class Pair:
+    """Two worlds that are asked the same: one applies at once, the other when it is told to."""
+
+    def __init__(self, close_session_txn: bool) -> None:
+        self.prompt = World(extended_types=True, close_session_txn=close_session_txn)
+        self.held = World(extended_types=True, close_session_txn=close_session_txn)
+        self.sessions = [MINE, OTHERS]
+        self.results: tuple[list[Any], list[Any]] = ([], [])
+
+    def ask(self, client: int, known: bool, ask: Ask) -> None:
+        """Both must judge it alike.  After a close the client has a new session, as it has in life."""
+        session, ids = self.sessions[client], (*LOCAL, ANN) if known else LOCAL
+        self.prompt.now = self.held.now = self.prompt.now + 1
+        expected = self.prompt.propose(ask, session, ids)
+        self.results[0].append(result(self.prompt.commit()))
+        assert not self.prompt.pending.changes
+        assert shown(self.held.propose(ask, session, ids)) == shown(expected)
+        if ask is CLOSE:
+            self.sessions[client] = session + 1
+            for world in (self.prompt, self.held):
+                world.sessions.track(session + 1, 10_000, 0)
+
+    def commit(self, count: int) -> None:
+        for _ in range(min(count, len(self.held.in_flight))):
+            self.results[1].append(result(self.held.commit()))
+
+
+@settings(max_examples=200)
+@given(STEPS, st.booleans())
+def test_pipelined_writes_end_as_if_each_had_been_applied_at_once(
+    steps: list[tuple[int, bool, Ask, int]], close_session_txn: bool
+) -> None:
+    """The same transactions, the same results and the same tree, however late the commits come."""
+    pair = Pair(close_session_txn)
+    for client, known, ask, commits in steps:
+        pair.ask(client, known, ask)
+        pair.commit(commits)
+    pair.commit(len(steps))
+    prompt, held = pair.prompt, pair.held
+    assert pair.results[1] == pair.results[0]
+    assert everything(held) == everything(prompt)
+    assert held.tree.data_size == prompt.tree.data_size
+    assert held.tree.digest.value() == prompt.tree.digest.value()
+    assert not held.pending.changes
+    assert not held.pending.latest
+
+
+@settings(max_examples=100)
+@given(STEPS)
+def test_the_digest_to_come_is_the_one_that_comes(steps: list[tuple[int, bool, Ask, int]]) -> None:
+    """What the log stores beside a transaction is what the tree's digest is once it is applied."""
+    world, foretold = World(extended_types=True), []
+    world.pending.keep_digest()
+    for client, known, ask, commits in steps:
+        session = [MINE, OTHERS][client]
+        world.sessions.track(session, 10_000, 0)
+        world.propose(ask, session, (*LOCAL, ANN) if known else LOCAL)
+        foretold.append(world.pending.digest)
+        for _ in range(min(commits, len(world.in_flight))):
+            world.commit()
+            assert world.tree.digest.value() == foretold.pop(0)
+    for digest in foretold:
+        world.commit()
+        assert world.tree.digest.value() == digest
+
+
+def result(applied: Any) -> tuple[Any, ...]:
+    parts = [result(part) for part in applied.parts] if applied.parts is not None else None
+    return applied.op, applied.err, applied.path, applied.stat, parts
