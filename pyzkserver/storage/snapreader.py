@@ -273,10 +273,10 @@ class SnapshotReader:
             if owner:
                 self._enter_owner(path, node)
             if counted:
-                crc = crc32(data, crc32(raw)) if data else crc32(raw)
+                # The same as node_digest, in one go.
                 stat = _COUNTED(czxid, mzxid, pzxid, ctime, mtime, version, cversion, aversion, owner)
-                digest = node.digest = crc32(stat, crc)
-                digest_sum += digest
+                digest_sum += (digest := crc32(raw + data + stat if data else raw + stat))
+                node.digest = digest
             size += len(path) + len(data) if data else len(path)
             count += 1
         self._tree.data_size += size

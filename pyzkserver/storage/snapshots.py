@@ -14,9 +14,8 @@ from pyzkserver.state.tree import DataTree
 from . import snapfile
 from .disk import Disk, File, Worker, in_worker
 from .filelog import FileLog
-from .logfile import snapshot_name
 
-__all__ = ["Snapshotter", "write_snapshot"]
+__all__ = ["Snapshotter", "snapshot_name", "write_snapshot"]
 
 logger = logging.getLogger("pyzkserver.storage")
 
@@ -24,6 +23,11 @@ _ASIDE = "unfinished."
 """Before the name of a snapshot that is being written: nobody, Apache's server included, takes it for one."""
 
 T = TypeVar("T")
+
+
+def snapshot_name(zxid: int, compression: str) -> str:
+    """The name of the snapshot that was begun after this zxid (``Util.makeSnapshotName``)."""
+    return f"snapshot.{zxid & 0xFFFF_FFFF_FFFF_FFFF:x}" + (f".{compression}" if compression else "")
 
 
 def write_snapshot(

@@ -163,8 +163,8 @@ class Maker:
         return who, self.request()
 
     def batch(self) -> list[Call]:
-        """Some requests in one write. Without setACL: Apache's server checks what is behind it against the new
-        ACL or the old one, as chance will have it, because its ChangeRecord of a setACL keeps the old one."""
+        """Some requests in one write. Without setACL: Apache checks what follows one against the old ACL or
+        the new, as chance will have it, because its ChangeRecord keeps the old one."""
         made = [self.request() for _ in range(self.random.randint(2, 7))]
         return [each for each in made if each.op != calls.OPCODES["setACL"]] or [self.read()]
 

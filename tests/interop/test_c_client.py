@@ -1,4 +1,4 @@
-"""The C client's shell, cli_mt of Debian's zookeeper-bin: it prints the same with our server as with Apache's."""
+"""The C client's shell, cli_mt of zookeeper-bin: with our server it prints what it does with Apache's."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ HIDDEN = (
 
 
 def normalized(output: str) -> str:
-    """The output without what differs from run to run: the shell's echo, printed when it likes, and list orders."""
+    """The output without what differs from run to run: the shell's echo and the order of lists."""
     for pattern, word in HIDDEN:
         output = re.sub(pattern, word, output)
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""zkCli, Apache's own client, through all its commands: it prints the same with our server as with Apache's."""
+"""zkCli, Apache's own client, through all its commands: our server makes it print what Apache's does."""
 
 from __future__ import annotations
 
