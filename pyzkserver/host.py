@@ -5,8 +5,8 @@ A simulated host in the tests stands in for it.  May be imported from ``storage`
 
 import socket
 import time
-from random import Random
 from collections.abc import Callable
+from random import Random
 
 import trio
 

@@ -45,7 +45,9 @@ async def _serve(config: Config, quiet: bool) -> None:
 
 def _greeting(config: Config, running: RunningServer) -> str:
     hosts = running.hosts
-    kept = "its data is kept in memory and gone when it stops"
+    kept = f"its data is in {config.data_dir}"
+    if config.data_dir is None:
+        kept = "its data is kept in memory and gone when it stops"
     return "\n".join(
         [
             f"pyzkserver {__version__} is ready on {hosts}; {kept}.",

@@ -254,7 +254,16 @@ def test_where_it_can_be_reached() -> None:
         assert word(server.port) == b"imok"
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="there is no IPv6 here")
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
 def test_ipv6() -> None:
     """In brackets; and an IPv4 client of a listener for both is known by its IPv4 address."""
     with pyzkserver.Server(client_port_address="::1") as server:

@@ -54,7 +54,7 @@ _CHILD_TABLE = {1: STANDARD, 3: None, 4: PERSISTENT}
 
 
 class HalfWay(ZooKeeperError):
-    """A multiRead that fails as a whole is answered with the error and, alone of all, with what it has so far."""
+    """A multiRead that fails as a whole: answered with the error and, alone of all, with what it has so far."""
 
     def __init__(self, code: ErrorCode, body: bytes) -> None:
         super().__init__(code)

@@ -1,7 +1,7 @@
 """The disk: the few operations that storage needs of it, each of which can fail.
 
-A simulated disk in the tests stands in for it: one that forgets what was not synced, tears the last write, and
-fails at any call.  Everything here blocks; who may not, calls it from a ``Worker``'s thread.
+A simulated disk in the tests stands in for it: one that forgets what was not synced, tears the last write,
+and fails at any call.  Everything here blocks; who may not, calls it from a ``Worker``'s thread.
 """
 
 import fcntl

@@ -37,7 +37,6 @@ __all__ = [
     "log_name",
     "padded_size",
     "read_entries",
-    "snapshot_name",
     "zxid_of",
 ]
 
@@ -59,12 +58,6 @@ _FILE_NAME: Final = re.compile(
 def log_name(zxid: int) -> str:
     """The name of the log that begins with this zxid (``Util.makeLogName``)."""
     return f"log.{zxid & 0xFFFF_FFFF_FFFF_FFFF:x}"
-
-
-def snapshot_name(zxid: int, compression: str = "") -> str:
-    """The name of a snapshot that is taken after this zxid; the compression is "", "gz" or "snappy"."""
-    name = f"snapshot.{zxid & 0xFFFF_FFFF_FFFF_FFFF:x}"
-    return f"{name}.{compression}" if compression else name
 
 
 def zxid_of(name: str) -> int | None:

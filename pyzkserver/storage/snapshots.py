@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-import trio
-
 from pyzkserver.host import Host
 from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.tree import DataTree
@@ -104,8 +102,8 @@ class Snapshotter:
         log = self._log
         return (
             log.appended_since_roll > self._count
-            or 0 < self._size_limit
-            and log.bytes_since_roll > self._bytes
+            or (self._size_limit > 0
+            and log.bytes_since_roll > self._bytes)
         )
 
     async def take(self) -> Path | None:
