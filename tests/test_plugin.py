@@ -1,5 +1,6 @@
 """The pytest plugin: the fixture ``zookeeper``, in test runs of its own."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -94,8 +95,11 @@ def test_it_can_be_named_instead(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1)
 
 
-def test_the_plugin_costs_nothing_until_it_is_used(installed: pytest.Pytester) -> None:
+def test_the_plugin_costs_nothing_until_it_is_used(
+    installed: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every run of pytest in that environment loads it, so it imports neither Trio nor the server."""
+    monkeypatch.setenv("PYTHONPATH", str(PYPROJECT.parent), prepend=os.pathsep)
     installed.makepyfile(
         """
         import sys

@@ -110,6 +110,8 @@ class Connection:
         self.last_zxid = 0
         self.last_response_ms = 0
         self.last_latency = 0
+        self._late = 0
+        """How many requests of the present batch have to wait for the log."""
 
     # what comes in
 
@@ -227,12 +229,22 @@ class Connection:
         latency = now - started
         self.received += count
         self.sent += quickly
-        self.latency.add(latency, count)
-        self._note_last(op, xid, now, latency)
         statistics = self.service.statistics
         statistics.received += count
         statistics.sent += quickly
-        statistics.latency.add(latency, count)
+        self._note_last(op, xid, now, latency)
+        count, self._late = count - self._late, 0
+        if count <= 0:
+            return
+        self.latency.add(latency, count)
+        self.service.statistics.latency.add(latency, count)
+
+    def _account_late(self, latency: int) -> None:
+        """Of one that had to wait for the log."""
+        latency = max(latency, 0)
+        self.last_latency = latency
+        self.latency.add(latency)
+        self.service.statistics.latency.add(latency)
 
     def _account_session(self, xid: int) -> None:
         """Apache counts the making of a session as its connection's first request."""
@@ -297,6 +309,7 @@ class Connection:
         self.session.owner = self
         self.paused = True  # nothing is taken in before the session is there
         self._submit(_CREATE_SESSION, 0, CreateSessionTxn(timeout))
+        self._late = 0
 
     def _resume_session(self, session_id: int, password: bytes | None, timeout: int) -> None:
         session = self.replica.sessions.by_id.get(session_id)
@@ -369,6 +382,7 @@ class Connection:
         proposal = Proposal(op, request, self.session_id, xid, self.identities, self)
         replica = self.replica
         if not replica.log.immediate:
+            self._late += 1
             self.lane.enter(proposal)
             # Nothing is taken in behind a close, which is decided although it may not be safe yet.
             if self.lane.writes >= self.service.config.global_outstanding_limit or op == _CLOSE_SESSION:
@@ -378,7 +392,14 @@ class Connection:
     def _in_turn(self, read: Callable[[], None]) -> None:
         """Do it now, or when the client's writes before it are done."""
         if self.lane:
-            self.lane.wait(read)
+            self._late += 1
+            asked = self.service.host.elapsed_ms()
+
+            def late() -> None:
+                read()
+                self._account_late(self.service.host.elapsed_ms() - asked)
+
+            self.lane.wait(late)
             if len(self.lane) >= self.service.config.global_outstanding_limit:
                 self.paused = True
         else:
@@ -415,6 +436,8 @@ class Connection:
                 self.closing = True
                 self._detach()
         if self.lane.writes:
+            if proposal.op != _CREATE_SESSION:  # which was accounted above
+                self._account_late(self.service.host.wall_ms() - proposal.time)
             self.lane.leave(proposal)
         if self.paused:
             self.paused = False

@@ -100,10 +100,8 @@ class Snapshotter:
     def due(self) -> bool:
         """Whether enough was logged since the last one."""
         log = self._log
-        return (
-            log.appended_since_roll > self._count
-            or (self._size_limit > 0
-            and log.bytes_since_roll > self._bytes)
+        return log.appended_since_roll > self._count or (
+            self._size_limit > 0 and log.bytes_since_roll > self._bytes
         )
 
     async def take(self) -> Path | None:

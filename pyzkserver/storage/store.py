@@ -119,7 +119,8 @@ class Store:
 
     async def run(self, tree: DataTree, sessions: SessionTable) -> None:
         """Snapshots and purging, for ever.  Raises StorageFailed when the log cannot be written."""
-        assert self.log is not None and self._background is not None
+        assert self.log is not None
+        assert self._background is not None
         config = self._config
         snapshotter = Snapshotter(
             tree,

@@ -26,6 +26,7 @@ from pyzkserver.wire.txns import (
 
 SPECIAL = {"", "/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"}
 QUOTA = "/zookeeper/quota"
+NAMES = ("a", "b", "c", "d", "é", "中")
 BEGINNING = 1_700_000_000_000  # ms since 1970
 
 
@@ -38,6 +39,8 @@ class History:
         self.sessions: dict[int, int] = {}
         self.txns: list[Transaction] = []
         self.zxid = 0x1_0000_0000
+        self.planned: list[tuple[str, str]] = []
+        """What comes next: (create or delete, path)."""
         self.acls = [OPEN_ACL, Acl([ACL(31, Id("digest", "ann:hash"))]), Acl([])]
 
     def run(self, count: int) -> None:
@@ -58,25 +61,37 @@ class History:
         return BEGINNING + self.zxid % 1000 * 10 + self.random.randrange(10)
 
     def _any(self) -> tuple[int, Record | MultiBody | None, int]:
-        session_id = self._session()
-        kind = self.random.choices(
-            ("create", "delete", "data", "acl", "multi", "open", "close", "error"), (30, 16, 14, 12, 8, 3, 3, 2)
-        )[0]
+        if self.planned:
+            kind, path = self.planned.pop(0)
+            above = path.rpartition("/")[0]
+            if kind == "delete":
+                return OpCode.DELETE, DeleteTxn(path), 0
+            cversion = self.tree.nodes[above].cversion + 1
+            return OpCode.CREATE, CreateTxn(path, b"count=9,bytes=-1", OPEN_ACL, False, cversion), 0
+        kinds = ("create", "delete", "data", "acl", "multi", "open", "close", "error", "quota")
+        kind = self.random.choices(kinds, (30, 16, 14, 12, 8, 3, 3, 2, 2))[0]
+        session_id = self.random.choice([0, *self.sessions])
         if kind == "open":
-            return OpCode.CREATE_SESSION, CreateSessionTxn(self.random.randrange(4000, 40000)), self._new_session()
+            body = CreateSessionTxn(self.random.randrange(4000, 40000))
+            return OpCode.CREATE_SESSION, body, self._new_session()
         if kind == "close" and session_id:
-            paths = list(self.tree.ephemerals.get(session_id, ()))
-            return OpCode.CLOSE_SESSION, CloseSessionTxn(paths) if self.random.random() < 0.7 else None, session_id
-        if kind == "error":
-            return OpCode.ERROR, ErrorTxn(-101), session_id
+            close = CloseSessionTxn(list(self.tree.ephemerals.get(session_id, ())))
+            return OpCode.CLOSE_SESSION, close if self.random.random() < 0.7 else None, session_id
+        if kind == "quota":
+            self._plan_quota()
         if kind == "multi":
             return OpCode.MULTI, self._multi(session_id), session_id
-        taken: set[str] = set()
-        made = self._one(kind, session_id, taken, {})
+        made = self._one(kind, session_id, set(), {}) if kind in ("create", "delete", "data", "acl") else None
         return (*made, session_id) if made else (OpCode.ERROR, ErrorTxn(-110), session_id)
 
-    def _session(self) -> int:
-        return self.random.choice([0, *self.sessions])
+    def _plan_quota(self) -> None:
+        """As ``setquota`` and ``delquota`` do it."""
+        path = f"{QUOTA}/{self.random.choice('ab')}"
+        nodes = [path, f"{path}/zookeeper_limits", f"{path}/zookeeper_stats"]
+        if path in self.tree.nodes:
+            self.planned = [("delete", each) for each in reversed(nodes)]
+        else:
+            self.planned = [("create", each) for each in nodes]
 
     def _new_session(self) -> int:
         return (0x10 << 56 | self.zxid) if self.random.random() < 0.5 else -(1 << 62) + self.zxid
@@ -100,7 +115,9 @@ class History:
         """One change, of a node that no other part of the same multi has to do with."""
         if kind == "create":
             return self._create(session_id, taken, created)
-        paths = [path for path in self.tree.nodes if path not in taken and path != ""]
+        paths = [
+            path for path in self.tree.nodes if path and path not in taken and not path.startswith(QUOTA)
+        ]
         if kind == "delete":
             paths = [path for path in paths if path not in SPECIAL and not self.tree.nodes[path].children]
         if not paths:
@@ -116,15 +133,13 @@ class History:
             return OpCode.CHECK, CheckVersionTxn(path, node.version)
         return OpCode.SET_DATA, SetDataTxn(path, self._data(), node.version + 1)
 
-    def _create(
-        self, session_id: int, taken: set[str], created: dict[str, int]
-    ) -> tuple[int, Record] | None:
-        path = self._new_path(taken)
+    def _create(self, session_id: int, taken: set[str], created: dict[str, int]) -> tuple[int, Record] | None:
+        path = self._new_path(taken - set(created))
         if path is None:
             return None
         above = path.rpartition("/")[0]
         created[above] = created.get(above, self.tree.nodes[above].cversion) + 1
-        taken.add(path)
+        taken |= {path, above}
         data, acl = self._data(), self._acl()
         kind = self.random.random()
         if kind < 0.15:
@@ -140,16 +155,12 @@ class History:
     def _new_path(self, taken: set[str]) -> str | None:
         for _ in range(5):
             above = self.random.choice(list(self.tree.nodes))
-            name = self.random.choice(("a", "b", "c", "d", "\u00e9", "\u4e2d"))
-            if above.startswith(QUOTA):
-                name = self.random.choice(("a", "b", "zookeeper_limits", "zookeeper_stats"))
-            elif above.startswith("/zookeeper") or above == "/" or above.count("/") > 3:
+            path = f"{above}/{self.random.choice(NAMES)}"
+            if above.startswith("/zookeeper") or above == "/" or above.count("/") > 3:
                 continue
-            if self.tree.nodes[above].ephemeral_owner or above.endswith(("_limits", "_stats")):
+            if self.tree.nodes[above].shown_owner or path in self.tree.nodes or {path, above} & taken:
                 continue
-            path = f"{above}/{name}"
-            if path not in self.tree.nodes and not {path, above} & taken and path != f"{QUOTA}/zookeeper_limits":
-                return path
+            return path
         return None
 
     def _data(self) -> bytes | None:
