@@ -26,6 +26,7 @@ from servers import Others, Recipe, Server, add_server_arguments, exit_on_sigter
 from workloads import MEANINGS, WORKLOADS, Shape
 
 SHAPES = "1x1,10x1,100x1,100x10,10x100"
+DURABLE_TARGETS = {("set", "1×1"): 1.5, ("set", "10×100"): 2.0, ("create", "10×100"): 2.0}
 TARGETS = {
     ("get", "1×1"): 3.0,
     ("get", "100×1"): 1.2,
@@ -246,6 +247,9 @@ def main() -> None:
     args = arguments()
     exit_on_sigterm()
     pair = recipes(args)
+    if args.durable:
+        TARGETS.clear()
+        TARGETS.update(DURABLE_TARGETS)
     machine = machine_facts(pair)
     cells = [cell for workload in args.only for cell in compare(workload, args.shapes, pair, args)]
     ceilings = [] if args.no_ceiling else [measure_ceiling(shape, 1.0) for shape in args.shapes]

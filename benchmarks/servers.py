@@ -1,7 +1,7 @@
 """Starts a server from a command, in a directory of its own, and makes sure that it goes away again.
 
-Both servers get the same words: one zoo.cfg, one set of -D properties, the data directory in memory where the
-machine has a tmpfs, and no fsync ("in memory as far as Apache's server can").
+In memory: ours has no data directory; Apache's cannot do without, so its lies on a tmpfs where the machine has
+one, and is not fsynced. Durable (--durable): both have a data directory on the same disk, and fsync.
 """
 
 import argparse
@@ -26,13 +26,12 @@ TMPFS = Path("/dev/shm")
 DEBIAN_CLASSPATH = "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar"
 MAIN_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 PROPERTIES = (
-    "-Dzookeeper.forceSync=no",
     "-Dzookeeper.snapCount=2000000000",
     "-Dzookeeper.admin.enableServer=false",
 )
+UNSAFE = "-Dzookeeper.forceSync=no"
 CONFIG = """\
 tickTime=2000
-dataDir={directory}/data
 clientPort={port}
 clientPortAddress={host}
 maxClientCnxns=0
@@ -47,6 +46,8 @@ class Recipe:
 
     label: str
     command: tuple[str, ...]
+    in_memory: bool = False  # without a data directory
+    durable: bool = False  # on a real disk
 
     def line(self, config: Path) -> list[str]:
         if any("{cfg}" in word for word in self.command):
@@ -135,12 +136,14 @@ def free_port() -> int:
 @contextmanager
 def running(recipe: Recipe, poll: float = 0.005) -> Iterator[Server]:
     """Start, wait for the first answered request, and stop however the block is left."""
-    directory = Path(tempfile.mkdtemp(prefix="zkbench-", dir=TMPFS if os.access(TMPFS, os.W_OK) else None))
+    tmpfs = os.access(TMPFS, os.W_OK) and not recipe.durable
+    directory = Path(tempfile.mkdtemp(prefix="zkbench-", dir=TMPFS if tmpfs else None))
     process = None
     try:
         port = free_port()
         config = directory / "zoo.cfg"
-        config.write_text(CONFIG.format(directory=directory, port=port, host=HOST))
+        data = "" if recipe.in_memory else f"dataDir={directory}/data\n"
+        config.write_text(CONFIG.format(port=port, host=HOST) + data)
         (directory / "data").mkdir()
         with (directory / "log").open("wb") as log:
             started = time.perf_counter()
@@ -202,6 +205,7 @@ def environment() -> dict[str, str]:
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the two servers (a zoo.cfg is appended, or put where {cfg} stands)")
+    group.add_argument("--durable", action="store_true", help="both with a data directory and fsync")
     group.add_argument("--server-a", metavar="COMMAND", help="instead of ours: python -m pyzkserver")
     group.add_argument("--server-b", metavar="COMMAND", help="instead of Apache's: java … QuorumPeerMain")
     group.add_argument("--label-a", metavar="NAME", help="what tables call the first")
@@ -214,14 +218,19 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
 
 def recipes(args: argparse.Namespace) -> tuple[Recipe, Recipe]:
     """The two servers that the command line asks for."""
-    ours = (sys.executable, "-m", "pyzkserver", *PROPERTIES)
-    java = (*shlex.split(args.java), "-cp", args.java_classpath, *PROPERTIES, MAIN_CLASS)
+    words = PROPERTIES if args.durable else (*PROPERTIES, UNSAFE)
+    ours = (sys.executable, "-m", "pyzkserver", *words)
+    java = (*shlex.split(args.java), "-cp", args.java_classpath, *words, MAIN_CLASS)
+
+    def recipe(label: str, command: tuple[str, ...]) -> Recipe:
+        return Recipe(label, command, not args.durable and "pyzkserver" in command, args.durable)
+
     return (
-        Recipe(
+        recipe(
             args.label_a or ("A" if args.server_a else "pyzkserver"),
             tuple(shlex.split(args.server_a)) if args.server_a else ours,
         ),
-        Recipe(
+        recipe(
             args.label_b or ("B" if args.server_b else "Apache"),
             tuple(shlex.split(args.server_b)) if args.server_b else java,
         ),
