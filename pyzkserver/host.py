@@ -7,8 +7,12 @@ import socket
 import time
 from collections.abc import Callable
 from random import Random
+from typing import TYPE_CHECKING
 
 import trio
+
+if TYPE_CHECKING:
+    from .storage.disk import Disk, Worker
 
 __all__ = ["Host"]
 
@@ -19,6 +23,12 @@ class Host:
     ``elapsed_ms`` only goes forward, and goes with Trio's clock, so that a test which moves that clock moves
     everything.  ``wall_ms`` is what transactions are stamped with.
     """
+
+    disk: "Disk | None" = None
+    """Where data directories are; None stands for the operating system's (``storage.disk``)."""
+
+    new_worker: "Callable[[str], Worker] | None" = None
+    """What does blocking work, by its name; None stands for a thread."""
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock

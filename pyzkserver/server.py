@@ -14,6 +14,7 @@ from .replica import upkeep
 from .replica.replica import Replica
 from .replica.standalone import Standalone
 from .serving.admission import Admission
+from .serving.epoll_plane import EpollPlane
 from .serving.port import data_plane, listen
 from .serving.service import Service
 from .state.acl import AccessRules
@@ -23,9 +24,10 @@ from .state.watches import Watches
 from .storage.txnlog import NullLog, TransactionLog
 
 if TYPE_CHECKING:
+    from .storage.recovery import Recovered
     from .storage.store import Store
 
-__all__ = ["RunningServer", "build_replica", "new_tree", "serve"]
+__all__ = ["RunningServer", "build_replica", "new_tree", "recovered_replica", "serve"]
 
 logger = logging.getLogger("pyzkserver.server")
 
@@ -110,6 +112,14 @@ def build_replica(
     return replica
 
 
+def recovered_replica(config: Config, host: Host, store: "Store", recovered: "Recovered") -> Replica:
+    """The replica that goes on where a data directory ends."""
+    log = store.start_log(recovered.tree.last_zxid)
+    replica = build_replica(config, host, recovered.tree, log)
+    replica.sessions.recover(recovered.sessions, recovered.tree.ephemerals, host.elapsed_ms())
+    return replica
+
+
 async def serve(
     config: Config | None = None,
     *,
@@ -134,11 +144,7 @@ async def serve(
     store = Store(config, host)
     recovered = store.open(lambda: new_tree(config))
     try:
-        log = store.start_log(recovered.tree.last_zxid)
-        replica = build_replica(config, host, recovered.tree, log)
-        now = host.elapsed_ms()
-        for session_id, timeout in recovered.sessions.items():
-            replica.sessions.track(session_id, timeout, now)
+        replica = recovered_replica(config, host, store, recovered)
         await _serve(config, host, replica, store, task_status)
     finally:
         store.close()
@@ -156,7 +162,10 @@ async def _serve(
     with listener:
         service.port = listener.getsockname()[1]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(data_plane(service, Admission(config)).run, listener)
+            plane = data_plane(service, Admission(config))
+            if store is not None and isinstance(plane, EpollPlane):
+                store.join_data_plane(plane.soon, plane.signaller)
+            nursery.start_soon(plane.run, listener)
             nursery.start_soon(_keep, service)
             if store is not None:
                 nursery.start_soon(store.run, replica.tree, replica.sessions)

@@ -60,6 +60,9 @@ _NEVER_ALONE = frozenset({int(OpCode.CHECK), int(OpCode.NOTIFICATION), int(OpCod
 OUTBOX_HIGH_WATER = 1 << 20
 """Bytes of replies after which a connection's further requests wait until the client has read them."""
 
+MAX_IDENTITIES = 1000
+"""Identities that one connection may prove: each of its requests is held against all of them."""
+
 
 class ProtocolViolation(Exception):
     """The client sent what no client sends; its connection is closed and nothing else happens."""
@@ -137,7 +140,7 @@ class Connection:
         except ProtocolViolation as reason:
             self._give_up(str(reason))
         except TooManyWatches as reason:
-            self._give_up(f"{reason} on one connection; see pyzkserver.maxWatchesPerConnection")
+            self._too_many_watches(reason)
 
     @property
     def backlog(self) -> bool:
@@ -147,6 +150,10 @@ class Connection:
     def _give_up(self, reason: str) -> None:
         logger.warning("closing the connection of %s: %s", self.name, reason)
         self.closing = True
+        self._wake(self)
+
+    def _too_many_watches(self, reason: TooManyWatches) -> None:
+        self._give_up(f"{reason} on one connection; see pyzkserver.maxWatchesPerConnection")
 
     @property
     def name(self) -> str:
@@ -396,7 +403,8 @@ class Connection:
             asked = self.service.host.elapsed_ms()
 
             def late() -> None:
-                read()
+                if not self.closing:
+                    read()
                 self._account_late(self.service.host.elapsed_ms() - asked)
 
             self.lane.wait(late)
@@ -413,8 +421,9 @@ class Connection:
             err, body = error.code, error.body
         except ZooKeeperError as error:
             err = error.code
-        except TooManyWatches:
-            raise
+        except TooManyWatches as reason:
+            self._too_many_watches(reason)
+            return
         except Exception:
             # A request that this code trips over costs its client an error, and nobody else anything.
             logger.exception("request %d of %s failed", op, self.name)
@@ -457,6 +466,8 @@ class Connection:
             self.service.statistics.auth_failed += 1
             return self._refuse(xid, 0, ErrorCode.AUTH_FAILED)
         self.identities += tuple(who for who in proven if who not in self.identities)
+        if len(self.identities) > MAX_IDENTITIES:
+            raise ProtocolViolation(f"it has proven more than {MAX_IDENTITIES} identities")
         return self._append(reply_frame(xid, 0, 0))
 
     def _refuse_sasl(self, xid: int, body: bytes) -> None:
@@ -493,9 +504,7 @@ class Connection:
         self._append(notification(event, path, zxid))
         limit = self.service.config.max_outbox_bytes
         if self.queued > limit and not self.aborted:
-            logger.warning(
-                "closing the connection of %s: it leaves more than %d bytes unread", self.name, limit
-            )
+            self._give_up(f"it leaves more than {limit} bytes unread; see pyzkserver.maxOutboxBytes")
             self.abort()
 
     # the end

@@ -8,12 +8,14 @@ Trio's price is per wake-up of a task, and so it is paid once for all of them.
 import logging
 import select
 import socket
+from collections.abc import Callable
 
 import trio
 
 from .admission import Admission, client_address, prepare_socket
 from .connection import Connection
 from .service import Service
+from .signals import Signal
 
 __all__ = ["EpollPlane"]
 
@@ -68,6 +70,24 @@ class EpollPlane:
         self._listener: socket.socket | None = None
         self._accepting = False
         self._token: trio.lowlevel.TrioToken | None = None
+        self._after_pass: list[Callable[[], None]] = []
+        self._signals: dict[int, tuple[Signal, Callable[[], None]]] = {}
+        """By which other threads are heard of, and what to do then."""
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call this when the pass over the connections is through; or soon, where there is none."""
+        if self._in_pass:
+            self._after_pass.append(callback)
+        else:
+            assert self._token is not None
+            self._token.run_sync_soon(callback)
+
+    def signaller(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """A function for another thread to call; this task then calls back, in a pass."""
+        signal = Signal()
+        self._signals[signal.descriptor] = signal, callback
+        self._epoll.register(signal.descriptor, _IN)
+        return signal
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until cancelled."""
@@ -107,7 +127,7 @@ class EpollPlane:
         for fd, events in ready:
             found = links.get(fd)
             if found is None:
-                self._accept()
+                self._hear(fd)
             elif events & _OUT:
                 self._drain(found)
             elif events & _BROKEN and not events & _IN:
@@ -115,8 +135,20 @@ class EpollPlane:
             else:
                 self._read(found)
         self._flush_marked()
+        for callback in self._after_pass:
+            callback()
+        self._after_pass.clear()
         self._in_pass = False
         return True
+
+    def _hear(self, descriptor: int) -> None:
+        """What is ready is no connection: a signal, or the listener."""
+        if descriptor in self._signals:
+            signal, callback = self._signals[descriptor]
+            signal.take()
+            callback()
+        else:
+            self._accept()
 
     # accepting
 
@@ -285,6 +317,9 @@ class EpollPlane:
         for link in list(self._links.values()):
             self._close(link)
         self._listener = None
+        for signal, _ in self._signals.values():
+            signal.close()
+        self._signals.clear()
         self._epoll.close()
 
     async def _housekeeping(self) -> None:

@@ -4,6 +4,7 @@ Times are milliseconds of a clock that only goes forward; the caller brings them
 whole ticks, as Apache's ``ExpiryQueue`` does it, so that a touch rarely changes anything.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from sortedcontainers import SortedDict
@@ -95,6 +96,21 @@ class SessionTable:
             session = self.by_id[session_id] = Session(session_id, timeout)
         self.touch(session, now)
         return session
+
+    def recover(self, timeouts: Mapping[int, int], owners: Iterable[int], now: int) -> None:
+        """Know the sessions of a data directory, from now on, and close those that only left nodes behind.
+
+        ``owners`` are the sessions that have ephemeral nodes (``ZooKeeperServer.loadData``).
+        """
+        for session_id, timeout in timeouts.items():
+            self.track(session_id, timeout, now)
+        for session_id in owners:
+            # Of 0xff are TTL nodes, if a server runs now that takes them for something else.
+            if session_id not in timeouts and session_id >> 56 != -1:
+                self.track(session_id, 0, now).closing = True
+        # A clock that was set back must not give the id of one session to another.
+        mine = (known for known in self.by_id if known >> 56 == self.next_id >> 56)
+        self.next_id = max(self.next_id, max(mine, default=self.next_id - 1) + 1)
 
     def touch(self, session: Session, now: int) -> None:
         """The client was heard of."""

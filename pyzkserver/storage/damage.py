@@ -26,7 +26,14 @@ class TornTail(_Wrong):
 
 
 class LogDamaged(_Wrong):
-    """A log has lost something that was written: what stands at ``offset`` cannot be read or believed."""
+    """A log has lost something that was written: what stands at ``offset`` cannot be read or believed.
+
+    ``next_entry`` is the offset at which whole entries go on, where there are any.
+    """
+
+    def __init__(self, offset: int, reason: str, next_entry: int | None = None) -> None:
+        super().__init__(offset, reason)
+        self.next_entry = next_entry
 
 
 class SnapshotDamaged(_Wrong):

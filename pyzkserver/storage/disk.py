@@ -4,10 +4,12 @@ A simulated disk in the tests stands in for it: one that forgets what was not sy
 and fails at any call.  Everything here blocks; who may not, calls it from a ``Worker``'s thread.
 """
 
+import errno
 import fcntl
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -41,7 +43,7 @@ class Disk(Protocol):
     """A file system."""
 
     def make_directory(self, path: Path) -> None:
-        """Make it and its parents, unless it is there."""
+        """Make it and its parents, unless it is there; those that were made are durable."""
 
     def names(self, path: Path) -> list[str]:
         """What is in a directory."""
@@ -55,8 +57,8 @@ class Disk(Protocol):
     def open(self, path: Path) -> File:
         """A file that is there, to be written."""
 
-    def read(self, path: Path) -> Iterator[bytes]:
-        """A file's bytes, in chunks."""
+    def read(self, path: Path, start: int = 0) -> Iterator[bytes]:
+        """A file's bytes from there on, in chunks."""
 
     def rename(self, old: Path, new: Path) -> None:
         """Give a file another name; one that had it is gone."""
@@ -87,7 +89,7 @@ class RealFile:
 
     def sync(self) -> None:
         """fdatasync, where there is one."""
-        getattr(os, "fdatasync", os.fsync)(self._descriptor)
+        _sync_data(self._descriptor)
 
     def truncate(self, size: int) -> None:
         """Cut it, or let it grow by zeros."""
@@ -98,12 +100,31 @@ class RealFile:
         os.close(self._descriptor)
 
 
+def _sync_data(descriptor: int) -> None:
+    # On macOS an fsync leaves the data in the drive's cache; Java asks for more there, too.
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        try:
+            fcntl.fcntl(descriptor, full)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EINVAL):
+                raise
+    getattr(os, "fdatasync", os.fsync)(descriptor)
+
+
 class RealDisk:
     """The operating system's."""
 
     def make_directory(self, path: Path) -> None:
         """Make it and its parents, unless it is there."""
-        path.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            return
+        if path.parent != path:
+            self.make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        # Whatever is synced in a directory is gone after a crash if its parent does not know of it.
+        self.sync_directory(path.parent)
 
     def names(self, path: Path) -> list[str]:
         """What is in a directory."""
@@ -121,9 +142,10 @@ class RealDisk:
         """A file that is there, to be written."""
         return RealFile(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
 
-    def read(self, path: Path) -> Iterator[bytes]:
-        """A file's bytes, in chunks."""
+    def read(self, path: Path, start: int = 0) -> Iterator[bytes]:
+        """A file's bytes from there on, in chunks."""
         with path.open("rb", buffering=0) as file:
+            file.seek(start)
             while chunk := file.read(_CHUNK):
                 yield chunk
 
@@ -189,7 +211,10 @@ class ThreadWorker:
     """A thread of its own: a hop through ``trio.to_thread`` costs a quarter of a millisecond, for each flush."""
 
     def __init__(self, name: str) -> None:
-        self._token = trio.lowlevel.current_trio_token()
+        token = trio.lowlevel.current_trio_token()
+        self.signal: Callable[[], None] = lambda: token.run_sync_soon(self.deliver)
+        """To be called by the thread when a job is done: it sees to it that Trio's thread delivers."""
+        self._done: deque[tuple[Callable[[BaseException | None], None], BaseException | None]] = deque()
         self._jobs: queue.SimpleQueue[
             tuple[Callable[[], None], Callable[[BaseException | None], None]] | None
         ] = queue.SimpleQueue()
@@ -199,6 +224,12 @@ class ThreadWorker:
     def submit(self, job: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
         """Do the job in the thread; then call ``done`` in Trio's."""
         self._jobs.put((job, done))
+
+    def deliver(self) -> None:
+        """Say what is done.  In Trio's thread."""
+        while self._done:
+            done, failure = self._done.popleft()
+            done(failure)
 
     def stop(self) -> None:
         """Finish what was submitted, and end the thread."""
@@ -213,7 +244,8 @@ class ThreadWorker:
                 job()
             except BaseException as error:
                 failure = error
+            self._done.append((done, failure))
             try:
-                self._token.run_sync_soon(done, failure)
-            except trio.RunFinishedError:
-                return
+                self.signal()
+            except (trio.RunFinishedError, OSError):
+                return  # nobody is there any more

@@ -59,7 +59,8 @@ class FileLog:
         self._roll_wanted = False
         self._failure: StorageFailed | None = None
         self._worker = worker
-        self._soon = soon
+        self.soon = soon
+        """What calls a function when the batch of requests at hand is through."""
         self._elapsed_ms = elapsed_ms
         self._warn_ms = warn_ms
         self._writer = _Writer(directory, disk, force_sync, pre_alloc_bytes, size_limit_bytes)
@@ -76,7 +77,7 @@ class FileLog:
         if not self._busy:
             self._busy = True
             # Not at once: what the same pass over the connections still brings goes into the same flush.
-            self._soon(self._flush)
+            self.soon(self._flush)
 
     def roll(self) -> None:
         """Begin a new file with the next transaction."""
@@ -153,38 +154,53 @@ class _Writer:
         if self._file is not None and (roll or 0 < self._size_limit < self._position):
             self.close()
         created = self._file is None
-        if self._file is None:
-            self._file = self._create(first_zxid)
-        self._pad(len(batch))
-        self._file.write(batch, self._position)
-        self._position += len(batch)
-        if self._force_sync:
-            self._file.sync()
+        file = self._file or self._create(first_zxid)
+        try:
             if created:
-                # A file that its directory does not know of is gone after a crash, however well synced.
-                self._disk.sync_directory(self._directory)
+                file.write(file_header(), 0)
+                self._position = self._size = HEADER_SIZE
+            self._pad(file, len(batch))
+            file.write(batch, self._position)
+            if self._force_sync:
+                file.sync()
+                if created:
+                    # A file that its directory does not know of is gone after a crash, however well synced.
+                    self._disk.sync_directory(self._directory)
+        except OSError:
+            self._take_back(file)
+            raise
+        self._position += len(batch)
 
     def _create(self, zxid: int) -> File:
         self.path = self._directory / log_name(zxid)
-        file = self._disk.create(self.path)
-        file.write(file_header(), 0)
-        self._position = self._size = HEADER_SIZE
-        return file
+        self._position = 0
+        self._file = self._disk.create(self.path)
+        return self._file
 
-    def _pad(self, length: int) -> None:
+    def _pad(self, file: File, length: int) -> None:
         """Let the file grow in large steps, so that a sync need not store a new size each time."""
-        assert self._file is not None
         size = padded_size(self._position + length, self._size, self._pre_alloc)
         if size > self._size:
-            self._file.truncate(size)
+            file.truncate(size)
             self._size = size
         self._size = max(self._size, self._position + length)
 
+    def _take_back(self, file: File) -> None:
+        """Cut off a group that may not be safe, as well as the disk lets us.
+
+        After a failed sync the kernel may show it as if it were on the disk.  A server that is started again
+        would read it, show it to clients, and lose it when the power fails.
+        """
+        try:
+            file.truncate(self._position)
+        except OSError as error:
+            logger.warning("%s cannot be cut at byte %d, either: %s", self.path, self._position, error)
+
     def close(self) -> None:
         """Close the file.  All of it was synced."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def _ignore(zxid: int) -> None:

@@ -216,7 +216,7 @@ def _stop(source: _Source, at: int, last: int | None) -> None:
     behind = _whole_entry_behind(source, last)
     if behind is None:
         raise TornTail(offset, fault)
-    raise LogDamaged(offset, f"{fault}, but whole entries go on at byte {behind}")
+    raise LogDamaged(offset, f"{fault}, but whole entries go on at byte {behind}", behind)
 
 
 def _skip_zeros(source: _Source) -> bool:

@@ -43,6 +43,12 @@ class Recovered:
     """The zxid from which on the tree's digest can be compared: before, the snapshot is fuzzy."""
     mismatches: int = 0
     """After how many transactions the digest was another than the log says."""
+    complete_from: int = 0
+    """The zxid that the logs must reach: up to it the snapshot holds some changes, and others not."""
+    unknown_acls: list[str] = field(default_factory=list)
+    """Paths whose ACL the snapshot does not hold; the logs must set it."""
+    replayed: list[Path] = field(default_factory=list)
+    """The logs that were read, the oldest first."""
 
 
 def snapshot_files(disk: Disk, directory: Path) -> list[tuple[int, Path]]:
@@ -82,6 +88,7 @@ def recover(
             " once with snapshot.trust.empty=true"
         )
     _replay(disk, files, recovered)
+    _judge_snapshot(recovered)
     return recovered
 
 
@@ -90,7 +97,7 @@ def _newest_snapshot(disk: Disk, directory: Path, new_tree: Callable[[], DataTre
     for zxid, path in candidates:
         recovered = Recovered(new_tree(), snapshot_zxid=zxid)
         try:
-            contents = snapfile.read(disk.read(path), recovered.tree, path.name)
+            contents = snapfile.read(_chunks(disk, path), recovered.tree, path.name)
         except SnapshotDamaged as damage:
             # As after a crash while it was written; an older one and the logs make up for it.
             logger.warning("%s is not used: %s", path, damage)
@@ -99,6 +106,8 @@ def _newest_snapshot(disk: Disk, directory: Path, new_tree: Callable[[], DataTre
         recovered.tree.last_zxid = zxid
         if contents.digest is not None:
             recovered.digest_from = max(zxid, contents.digest.zxid)
+        recovered.complete_from = max(recovered.digest_from, contents.last_zxid or 0)
+        recovered.unknown_acls = list(contents.unknown_acls)
         logger.info("read %s: %d znodes", path, len(recovered.tree.nodes) - 1)
         return recovered
     if candidates:
@@ -115,20 +124,31 @@ def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered) -> 
     # The log that holds the snapshot's next transaction is the last one that begins no later.
     first = max((i for i, (zxid, _) in enumerate(files) if zxid <= start + 1), default=0)
     last = None
-    for number, (_, path) in enumerate(files[first:], first):
+    for number, (begins, path) in enumerate(files[first:], first):
         newest = number == len(files) - 1
+        recovered.replayed.append(path)
+        before = last
         for entry in _entries(disk, path, newest=newest):
-            if last is None and entry.txn.zxid > start + 1 and not _follows(start, entry.txn.zxid):
-                raise _gap(path, start, entry.txn.zxid)
-            if last is not None and not _follows(last, entry.txn.zxid):
-                raise _gap(path, last, entry.txn.zxid)
+            _expect(path, start, last, entry.txn.zxid)
             last = entry.txn.zxid
             if last > start:
                 _apply(entry, path, recovered)
+        if newest and last == before and begins > max(start, last or 0):
+            # It was begun, and nothing got into it; but its name tells what must stand before it.
+            _expect(path, start, last, begins)
     if recovered.transactions:
         logger.info(
             "replayed %d transactions up to zxid 0x%x", recovered.transactions, recovered.tree.last_zxid
         )
+
+
+def _expect(path: Path, start: int, last: int | None, zxid: int) -> None:
+    """Refuse a transaction that does not come right after the ``last``, or not after the snapshot's."""
+    if last is None:
+        if zxid > start + 1 and not _follows(start, zxid):
+            raise _gap(path, start, zxid)
+    elif not _follows(last, zxid):
+        raise _gap(path, last, zxid)
 
 
 def _follows(earlier: int, later: int) -> bool:
@@ -148,7 +168,7 @@ def _gap(path: Path, earlier: int, later: int) -> DataDirectoryError:
 
 def _entries(disk: Disk, path: Path, *, newest: bool) -> Iterator[Entry]:
     try:
-        yield from read_entries(disk.read(path))
+        yield from read_entries(_chunks(disk, path))
     except TornTail as torn:
         if newest:
             logger.warning(
@@ -164,6 +184,16 @@ def _entries(disk: Disk, path: Path, *, newest: bool) -> Iterator[Entry]:
             f"{path}: damaged at byte {damage.offset}: {damage.reason}. Whole transactions stand behind it, so it is"
             " not skipped: restore the file from a backup, or cut it there and lose them"
         ) from damage
+
+
+def _chunks(disk: Disk, path: Path) -> Iterator[bytes]:
+    try:
+        yield from disk.read(path)
+    except OSError as error:
+        raise DataDirectoryError(
+            f"{path}: cannot be read: {error.strerror or error}. Nothing is skipped: make it readable for the user"
+            " who runs the server, or restore it from a backup"
+        ) from error
 
 
 def _cut(disk: Disk, path: Path, offset: int) -> None:
@@ -190,6 +220,25 @@ def _apply(entry: Entry, path: Path, recovered: Recovered) -> None:
     recovered.transactions += 1
     if entry.digest is not None and txn.zxid >= recovered.digest_from:
         _compare_digest(entry.digest, path, txn.zxid, recovered)
+
+
+def _judge_snapshot(recovered: Recovered) -> None:
+    """Tell of a snapshot that the logs did not make whole (``FileTxnSnapLog.restore``)."""
+    tree = recovered.tree
+    if tree.last_zxid < recovered.complete_from:
+        logger.warning(
+            "the snapshot of zxid 0x%x was taken while changes went on, up to 0x%x, but the logs end at 0x%x: some of"
+            " those changes are there, and others not",
+            recovered.snapshot_zxid or 0,
+            recovered.complete_from,
+            tree.last_zxid,
+        )
+    for path in recovered.unknown_acls:
+        node = tree.nodes.get(path)
+        if node is not None and node.acl is snapfile.NOBODY:
+            logger.warning(
+                "%s has an ACL that the snapshot does not hold: nobody may do anything there", path
+            )
 
 
 def _compare_digest(digest: tuple[int, int], path: Path, zxid: int, recovered: Recovered) -> None:

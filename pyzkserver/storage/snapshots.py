@@ -13,7 +13,7 @@ from . import snapfile
 from .disk import Disk, File, Worker, in_worker
 from .filelog import FileLog
 
-__all__ = ["Snapshotter", "snapshot_name", "write_snapshot"]
+__all__ = ["Snapshotter", "clear_unfinished", "snapshot_name", "write_snapshot"]
 
 logger = logging.getLogger("pyzkserver.storage")
 
@@ -26,6 +26,14 @@ T = TypeVar("T")
 def snapshot_name(zxid: int, compression: str) -> str:
     """The name of the snapshot that was begun after this zxid (``Util.makeSnapshotName``)."""
     return f"snapshot.{zxid & 0xFFFF_FFFF_FFFF_FFFF:x}" + (f".{compression}" if compression else "")
+
+
+def clear_unfinished(disk: Disk, directory: Path) -> None:
+    """Delete what a server left that ended while it took a snapshot.  Only where no server is at work."""
+    for name in disk.names(directory):
+        if name.startswith(_ASIDE):
+            disk.remove(directory / name)
+            logger.info("deleted %s, which was never finished", directory / name)
 
 
 def write_snapshot(
@@ -119,6 +127,7 @@ class Snapshotter:
             await self._do(lambda: self._put_in_place(aside, path))
         except OSError as error:
             logger.error("the snapshot %s could not be written: %s; the logs keep everything", path, error)
+            await self._discard(aside)
             return None
         self.taken += 1
         logger.info("took the snapshot %s in %d ms", path, self._host.elapsed_ms() - started)
@@ -135,6 +144,13 @@ class Snapshotter:
             await self._do(file.sync)
         finally:
             await self._do(file.close)
+
+    async def _discard(self, aside: Path) -> None:
+        """Give the room back: the log may need it."""
+        try:
+            await self._do(lambda: self._disk.remove(aside))
+        except OSError:
+            pass  # it is deleted at the next start, if it is there at all
 
     def _put_in_place(self, aside: Path, path: Path) -> None:
         self._disk.rename(aside, path)

@@ -1,5 +1,6 @@
 """A data directory in use: opened, recovered, locked; written to while the server runs; closed."""
 
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from .disk import Disk, RealDisk, ThreadWorker, Worker, in_worker
 from .filelog import FileLog, StorageFailed
 from .purge import purge
 from .recovery import DataDirectoryError, Recovered, recover
-from .snapshots import Snapshotter, write_snapshot
+from .snapshots import Snapshotter, clear_unfinished, write_snapshot
 
 __all__ = ["Store"]
 
@@ -23,17 +24,19 @@ logger = logging.getLogger("pyzkserver.storage")
 
 _VERSION = "version-2"
 _LOCK = "pyzkserver.lock"
+_PROBE = "unfinished.write-test"
 _HOUR = 3600.0
 
 
 class Store:
     """What ``dataDir`` and ``dataLogDir`` hold, and the log that goes on from there."""
 
-    def __init__(self, config: Config, host: Host, disk: Disk | None = None) -> None:
+    def __init__(self, config: Config, host: Host) -> None:
         assert config.data_dir is not None
         self._config = config
         self._host = host
-        self._disk = disk or RealDisk()
+        self._disk: Disk = host.disk or RealDisk()
+        self._new_worker: Callable[[str], Worker] = host.new_worker or ThreadWorker
         self.snapshots = config.data_dir / _VERSION
         self.logs = (config.data_log_dir or config.data_dir) / _VERSION
         self._unlock: list[Callable[[], None]] = []
@@ -47,8 +50,12 @@ class Store:
         """Lock the directories and read them.  Raises DataDirectoryError."""
         try:
             self._make_directories()
-            for directory in dict.fromkeys((self.snapshots.parent, self.logs.parent)):
+            for directory in self._both(self.snapshots.parent, self.logs.parent):
                 self._lock(directory / _LOCK)
+            self._check_contents()
+            clear_unfinished(self._disk, self.snapshots)
+            for directory in self._both(self.snapshots, self.logs):
+                self._check_writable(directory)
             recovered = recover(
                 self._disk,
                 self.snapshots,
@@ -59,25 +66,32 @@ class Store:
             if recovered.snapshot_zxid is None:
                 # Apache's server does not trust logs without a snapshot.
                 self._write_snapshot(recovered)
+            self._make_durable(recovered)
         except OSError as error:
             self.close()
             where = error.filename or self.snapshots
-            raise DataDirectoryError(
-                f"{where}: {error.strerror or error}. The data directory must exist or be creatable, and belong to"
-                " the user who runs the server"
-            ) from error
+            raise DataDirectoryError(f"{where}: {error.strerror or error}. {_advice(error)}") from error
         except BaseException:
             self.close()
             raise
         return recovered
 
+    @staticmethod
+    def _both(snapshots: Path, logs: Path) -> list[Path]:
+        """The two of them, or the one that they are."""
+        return list(dict.fromkeys((snapshots, logs)))
+
     def _make_directories(self) -> None:
-        for directory in dict.fromkeys((self.snapshots, self.logs)):
-            if not self._config.data_dir_autocreate and not directory.is_dir():
+        for directory in self._both(self.snapshots, self.logs):
+            if self._config.data_dir_autocreate:
+                self._disk.make_directory(directory)
+                continue
+            try:
+                self._disk.names(directory)
+            except FileNotFoundError:
                 raise DataDirectoryError(
                     f"{directory} does not exist, and zookeeper.datadir.autocreate is false: create it"
-                )
-            self._disk.make_directory(directory)
+                ) from None
 
     def _lock(self, path: Path) -> None:
         unlock = self._disk.lock(path)
@@ -87,6 +101,38 @@ class Store:
             )
         self._unlock.append(unlock)
 
+    def _check_contents(self) -> None:
+        """Where they are two directories, each must hold its own (ZOOKEEPER-2967)."""
+        if self.logs == self.snapshots:
+            return
+        for directory, prefix, home in (
+            (self.logs, "snapshot.", f"dataDir, in {self.snapshots}"),
+            (self.snapshots, "log.", f"dataLogDir, in {self.logs}"),
+        ):
+            strays = [name for name in self._disk.names(directory) if name.startswith(prefix)]
+            if strays:
+                raise DataDirectoryError(
+                    f"{directory} holds {min(strays)}, which belongs into {home}: move all {prefix}* files there, or"
+                    " set dataDir and dataLogDir as they were"
+                )
+
+    def _check_writable(self, directory: Path) -> None:
+        """Better to know it now than at the first write."""
+        self._disk.create(directory / _PROBE).close()
+        self._disk.remove(directory / _PROBE)
+
+    def _make_durable(self, recovered: Recovered) -> None:
+        """What was read may be in the kernel's memory only, if a server was killed there; it is shown now."""
+        for path in recovered.replayed:
+            file = self._disk.open(path)
+            try:
+                file.sync()
+            finally:
+                file.close()
+        for directory in self._both(self.snapshots, self.logs):
+            self._disk.sync_directory(directory)
+            self._disk.sync_directory(directory.parent)
+
     def _write_snapshot(self, recovered: Recovered) -> None:
         compression = self._config.snapshot_compression_method
         path = write_snapshot(self._disk, self.snapshots, recovered.tree, recovered.sessions, compression)
@@ -95,8 +141,8 @@ class Store:
     def start_log(self, last_zxid: int) -> FileLog:
         """The log, to be appended to.  Call it inside Trio."""
         config = self._config
-        self._flusher = ThreadWorker("pyzkserver-flush")
-        self._background = ThreadWorker("pyzkserver-snapshot")
+        self._flusher = self._new_worker("pyzkserver-flush")
+        self._background = self._new_worker("pyzkserver-snapshot")
         limit = config.txn_log_size_limit_in_kb
         self.log = FileLog(
             self.logs,
@@ -112,6 +158,19 @@ class Store:
         )
         self.log.failed = self._note_failure
         return self.log
+
+    def join_data_plane(
+        self,
+        soon: Callable[[Callable[[], None]], None],
+        signaller: Callable[[Callable[[], None]], Callable[[], None]],
+    ) -> None:
+        """Flush at the end of each batch of requests, and hear of a finished flush where those come from.
+
+        Otherwise both go through Trio's queue, which costs a turn of its loop each time.
+        """
+        if self.log is not None and isinstance(self._flusher, ThreadWorker):
+            self.log.soon = soon
+            self._flusher.signal = signaller(self._flusher.deliver)
 
     def _note_failure(self, failure: StorageFailed) -> None:
         self._failure = failure
@@ -157,8 +216,18 @@ class Store:
         if self._background is not None:
             self._background.stop()
         if self.log is not None:
-            self.log.close()
+            try:
+                self.log.close()
+            except OSError as error:
+                # What was to be durable was synced before.
+                logger.warning("closing the transaction log failed: %s", error)
         for unlock in self._unlock:
             unlock()
         self._unlock.clear()
         self._background = self.log = None
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+        return "Mend the disk, or make room on it, then start the server again"
+    return "The data directory must exist or be creatable, and belong to the user who runs the server"

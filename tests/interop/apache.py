@@ -53,6 +53,29 @@ FLAVORS = {
     "skip acl": Flavor({"zookeeper.skipACL": "yes"}, {}, {"skip_acl": True}),
     "reconfig": Flavor({}, {"reconfigEnabled": "true"}, {"reconfig_enabled": True}),
     "fast": Flavor({}, {"tickTime": "100"}, {"tick_time": 100}),
+    "small frames": Flavor({"jute.maxbuffer": "1000"}, {}, {"jute_max_buffer": 1000}),
+    "two connections": Flavor({}, {"maxClientCnxns": "2"}, {"max_client_cnxns": 2}),
+    "timeouts": Flavor(
+        {},
+        {"minSessionTimeout": "3000", "maxSessionTimeout": "9000"},
+        {"min_session_timeout": 3_000, "max_session_timeout": 9_000},
+    ),
+    "no digest": Flavor(
+        {"zookeeper.DigestAuthenticationProvider.enabled": "false"}, {}, {"digest_authentication": False}
+    ),
+    "sha-256": Flavor(
+        {"zookeeper.DigestAuthenticationProvider.digestAlg": "SHA-256"}, {}, {"digest_algorithm": "SHA-256"}
+    ),
+    "enforced": Flavor(
+        {"zookeeper.enforce.auth.enabled": "true", "zookeeper.enforce.auth.schemes": "digest"},
+        {},
+        {"enforce_auth_enabled": True, "enforce_auth_schemes": ("digest",)},
+    ),
+    "never used": Flavor(
+        {"znode.container.checkIntervalMs": "50", "znode.container.maxNeverUsedIntervalMs": "100"},
+        {},
+        {"container_check_interval_ms": 50, "container_max_never_used_interval_ms": 100},
+    ),
     "upkeep": Flavor(
         {"zookeeper.extendedTypesEnabled": "true", "znode.container.checkIntervalMs": "100"},
         {},

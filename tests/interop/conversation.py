@@ -20,6 +20,8 @@ from .replies import BadReply, Names, header, order_times, render_connected, ren
 
 PATIENCE = 15.0  # seconds without the awaited answer, after which a scenario is given up
 Address = tuple[str, int]
+UNIMPLEMENTED = -6  # for an unknown opcode (zxid −1) it is the last word, otherwise not
+LAST_ERRORS = (-115, -124)  # authentication failed, or was demanded
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,11 @@ class Connection:
     owed: deque[tuple[int | None, str]] = field(default_factory=deque)
     ended: bool = False
     mute: bool = False  # in the middle of a frame, where a ping would be taken for the rest of it
+    ending: bool = False  # a reply came behind which the server hangs up
 
     def send(self, data: bytes) -> None:
+        if self.ended:
+            return
         try:
             self.sock.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
@@ -227,10 +232,16 @@ class Conversation:
         before = self.connections.get(who)
         if before is not None:
             before.sock.close()
-        sock = socket.create_connection(self.address, timeout=PATIENCE)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.connections[who] = Connection(who, sock)
-        return self.connections[who]
+        connection = self.connections[who] = Connection(who, socket.socket())
+        connection.sock.settimeout(PATIENCE)
+        try:
+            connection.sock.connect(self.address)
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except (BrokenPipeError, ConnectionResetError):  # accepted and closed before connect() was through
+            connection.sock.close()
+            connection.ended = True
+            self.lines.append(f"{who}< the end")
+        return connection
 
     def _connect(self, who: str, how: Connect) -> None:
         session_id, password = how.session_id or 0, how.password
@@ -277,6 +288,7 @@ class Conversation:
                 xid, connection.next_xid = connection.next_xid, connection.next_xid + 1
             answered_as = calls.PING_XID if each.op == calls.OPCODES["ping"] else xid
             connection.owed.append((answered_as, each.reply))
+            connection.ending = connection.ending or each.op == calls.OPCODES["closeSession"]
             frames += calls.frame(each.payload(xid, self.names.base_zxid))
         return frames
 
@@ -302,15 +314,20 @@ class Conversation:
             self._record(connection, connection.read_frame(until))
 
     def _fence(self, connection: Connection) -> None:
-        """Record what comes before the answer to a ping."""
+        """Record what comes before the answer to a ping, or before the end where that is due."""
         if connection.ended or connection.mute:
+            return
+        if connection.ending:
+            self._until_end(connection)
             return
         connection.send(calls.frame(calls.ping().payload(calls.PING_XID, 0)))
         until = time.monotonic() + PATIENCE
         while not connection.ended:
             payload = connection.read_frame(until)
-            if payload is not None and len(payload) == 16 and header(payload)[0] == calls.PING_XID:
-                return
+            if payload is not None and payload[:4] == calls.integer(calls.PING_XID):
+                if header(payload)[2] == 0:
+                    return
+                connection.owed.append((calls.PING_XID, "nothing"))
             self._record(connection, payload)
 
     def _record(self, connection: Connection, payload: bytes | None) -> None:
@@ -328,9 +345,10 @@ class Conversation:
 
     def _render(self, connection: Connection, payload: bytes) -> str:
         try:
-            xid = header(payload)[0]
+            xid, zxid, err = header(payload)
         except BadReply:
             return f"hex {payload.hex()}"
+        connection.ending = connection.ending or err in LAST_ERRORS or (zxid == -1 and err == UNIMPLEMENTED)
         for index, (owed_xid, shape) in enumerate(connection.owed):
             if owed_xid == xid:
                 del connection.owed[index]

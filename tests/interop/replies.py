@@ -119,6 +119,9 @@ class Reader:
         size = self.integer() if self.data else 0
         return [(self.buffer() or b"").decode("utf-8", "surrogatepass") for _ in range(size)]
 
+    def size_of_all(self) -> str:
+        return f"{len(self.take(len(self.data)))} bytes"
+
     def names_sorted(self) -> str:
         found = self.vector(self.string)
         return "null" if found is None else f"[{', '.join(sorted(found))}]"
@@ -173,6 +176,8 @@ def render_body(reader: Reader, shape: str) -> str:
         "number": lambda: str(reader.integer()),
         "results": reader.results,
         "clients": reader.clients,
+        "size": reader.size_of_all,
+        "number of names": lambda: f"{len(reader.raw_vector())} names",
         "nothing": lambda: "",
     }
     return " ".join(readers[part]() for part in shape.split(" and "))

@@ -6,6 +6,7 @@ from . import (
     scenarios_multis,
     scenarios_paths,
     scenarios_sessions,
+    scenarios_settings,
     scenarios_tree,
     scenarios_upkeep,
     scenarios_watches,
@@ -23,6 +24,7 @@ SCENARIOS: dict[str, Scenario] = {
         scenarios_sessions,
         scenarios_malformed,
         scenarios_upkeep,
+        scenarios_settings,
     )
     for scenario in module.SCENARIOS
 }

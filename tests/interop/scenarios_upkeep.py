@@ -204,6 +204,39 @@ SCENARIOS = [
         ],
         server="quota",
     ),
+    *[
+        Scenario(
+            f"quota-limits-of-garbage-{name}",
+            "Limits that cannot be read limit nothing; where they are enforced, writes below them fail",
+            [
+                A,
+                ("a", create("/t")),
+                *quota("/t", b"nonsense"),
+                *[
+                    step
+                    for limits in (
+                        b"nonsense",
+                        None,
+                        b"",
+                        b"count=x,bytes=1",
+                        b"count=1",
+                        b"count=1,bytes=1=;x=2",
+                    )
+                    for step in (
+                        ("a", set_data(f"{QUOTA}/t/zookeeper_limits", limits)),
+                        ("a", create("/t/x", b"1")),
+                        ("a", set_data("/t/x", b"22")),
+                        ("a", set_data("/t", b"1")),
+                        ("a", multi(create("/t/m", b"1"), delete("/t/m"))),
+                        ("a", delete("/t/x")),
+                        stats("/t"),
+                    )
+                ],
+            ],
+            server=server,
+        )
+        for name, server in (("counted", "plain"), ("enforced", "quota"))
+    ],
     Scenario(
         "containers-go-when-emptied",
         "An emptied container is deleted, with a zxid and events; one that never had a child stays",

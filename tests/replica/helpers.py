@@ -115,7 +115,9 @@ class House:
 
     def paths(self) -> set[str]:
         """What clients created."""
-        return {path for path in self.tree.nodes if path not in ("", "/") and not path.startswith("/zookeeper")}
+        return {
+            path for path in self.tree.nodes if path not in ("", "/") and not path.startswith("/zookeeper")
+        }
 
 
 class Client:

@@ -19,8 +19,8 @@ from pyzkserver.wire.txns import CloseSessionTxn, CreateSessionTxn, CreateTxn, E
 from .helpers import (
     CLOSE,
     EPHEMERAL,
-    SERVER_ID,
     SEQUENTIAL,
+    SERVER_ID,
     TICK,
     Ask,
     Client,
@@ -199,7 +199,12 @@ def test_what_the_log_gets() -> None:
     house.host.now += 5  # type: ignore[attr-defined]
     client.write(delete("/b"))
     (created, _), (refused, _) = house.log.appended
-    assert (created.session_id, created.cxid, created.zxid, created.time) == (client.session_id, 1, 1, 1_000_040)
+    assert (created.session_id, created.cxid, created.zxid, created.time) == (
+        client.session_id,
+        1,
+        1,
+        1_000_040,
+    )
     assert isinstance(created.body, CreateTxn)
     assert (created.op, created.body.path) == (OpCode.CREATE, "/a")
     assert (refused.op, refused.body, refused.time) == (OpCode.ERROR, ErrorTxn(ErrorCode.NO_NODE), 1_000_045)

@@ -32,7 +32,7 @@ async def until(condition: Callable[[], object]) -> None:
     """Wait for what other tasks bring about."""
     with trio.fail_after(PATIENCE):
         while not condition():
-            await trio.sleep(0.001)
+            await trio.lowlevel.checkpoint()
 
 
 def open_descriptors() -> int:

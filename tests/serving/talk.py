@@ -290,7 +290,8 @@ class Client:
         self.ended = False
         """The server closed the connection."""
         self.reads = True
-        """Whether the client takes what the server sends."""
+        """Whether the client takes what the server sends.  Where it does not, it is not read from either."""
+        self._unread = b""
         self.session_id = 0
         self.password: bytes | None = None
         self.next_xid = 1
@@ -299,10 +300,15 @@ class Client:
 
     def send(self, data: bytes) -> None:
         """Bytes, as they are.  Where the server closed the connection they go nowhere."""
-        if not self.ended:
+        data, self._unread = self._unread + data, b""
+        if self.ended:
+            return
+        if self.connection.outbox and not self.reads:
+            self._unread = data
+        else:
             self.connection.receive(data)
-            self.desk.mark(self)
-            self.desk.settle()
+        self.desk.mark(self)
+        self.desk.settle()
 
     def look_after(self) -> None:
         """Send what there is, go on with what was held back, or close."""

@@ -1,0 +1,353 @@
+"""The command ``pyzkserver``: what its words mean, what it says, and with which status it ends."""
+
+import logging
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pyzkserver import cli, terminal
+from pyzkserver._version import __version__
+from pyzkserver.config import FOUR_LETTER_WORDS, Config
+from pyzkserver.errors import PyzkserverError
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 30
+
+
+# --- what the words mean, without starting anything ---------------------------------------------------------
+
+
+@pytest.fixture
+def understood(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+    """The configuration that the command would run with."""
+    configs: list[Config] = []
+    monkeypatch.setattr(cli, "_log_to_stderr", lambda options: None)
+
+    def run(config: Config, *, quiet: bool) -> None:
+        configs.append(config)
+
+    monkeypatch.setattr(terminal, "run", run)
+
+    def understand(*words: str) -> Config:
+        assert cli.main(words) == 0
+        return configs.pop()
+
+    return understand
+
+
+def test_without_words_it_is_a_server_for_development(understood: Callable[..., Config]) -> None:
+    """On this machine only, with its data in memory; all four-letter words, and TTL nodes."""
+    config = understood()
+    assert (config.client_port_address, config.client_port, config.data_dir) == ("127.0.0.1", 2181, None)
+    assert config.four_letter_words == FOUR_LETTER_WORDS
+    assert config.extended_types_enabled
+    assert config.tick_time == 2000
+
+
+def test_the_options(understood: Callable[..., Config]) -> None:
+    """--host, --port, --tick-time and --max-client-cnxns."""
+    config = understood("--host", "0.0.0.0", "--port", "0", "--tick-time", "100", "--max-client-cnxns", "7")
+    assert (config.client_port_address, config.client_port) == ("0.0.0.0", 0)
+    assert (config.tick_time, config.max_client_cnxns) == (100, 7)
+
+
+def test_properties_without_a_file(understood: Callable[..., Config]) -> None:
+    """-D gives what Java's would; a key without a value is empty; what is given is not overridden."""
+    config = understood(
+        "-Dzookeeper.4lw.commands.whitelist=srvr,ruok",
+        "-Dzookeeper.extendedTypesEnabled=false",
+        "-Dzookeeper.maxCnxns=3",
+        "-D",
+        "jute.maxbuffer=4096",
+    )
+    assert config.four_letter_words == {"srvr", "ruok"}
+    assert not config.extended_types_enabled
+    assert (config.max_cnxns, config.jute_max_buffer) == (3, 4096)
+    # An empty superDigest is nobody's.
+    assert not understood("-Dzookeeper.DigestAuthenticationProvider.superDigest").super_digest
+
+
+def test_a_zoo_cfg(understood: Callable[..., Config], tmp_path: Path) -> None:
+    """As Apache's server reads it: its defaults, not those of a server for development; options are stronger."""
+    file = tmp_path / "zoo.cfg"
+    file.write_text("clientPort=2199\ntickTime=500\nmaxClientCnxns=5\n")
+    config = understood("-Dzookeeper.maxCnxns=9", str(file))
+    assert (config.client_port, config.tick_time, config.max_client_cnxns) == (2199, 500, 5)
+    assert config.max_cnxns == 9
+    assert config.four_letter_words == {"srvr"}
+    assert not config.extended_types_enabled
+    config = understood(str(file), "--port", "0", "--tick-time", "700")
+    assert (config.client_port, config.tick_time) == (0, 700)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("2199", "data"), (2199, 2000, 60)),
+        (("2199", "data", "500"), (2199, 500, 60)),
+        (("2199", "data", "500", "0"), (2199, 500, 0)),
+    ],
+)
+def test_the_words_of_apaches_server(
+    understood: Callable[..., Config], words: tuple[str, ...], expected: tuple[int, ...]
+) -> None:
+    """PORT DATADIR [TICKTIME [MAXCNXNS]]."""
+    config = understood(*words)
+    assert (config.client_port, config.tick_time, config.max_client_cnxns) == expected
+    assert config.data_dir == Path("data")
+    assert config.four_letter_words == {"srvr"}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["a", "b", "c", "d", "e"], ["5 words", "PORT DATADIR"]),
+        (["x2181", "data"], ["'x2181'", "a number was expected"]),
+        (["2181", "data", "2.5"], ["'2.5'", "a number was expected"]),
+        (["--port", "65536"], ["65536", "65535"]),
+        (["--tick-time", "0"], ["tick_time", "from 1 to"]),
+        (["-Dzookeeper.maxCnxns=many"], ["zookeeper.maxCnxns", "many", "whole number"]),
+        (["/no/such/zoo.cfg"], ["/no/such/zoo.cfg", "cannot be read", "No such file"]),
+    ],
+)
+def test_words_that_cannot_be_used(
+    words: list[str], told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 2, and one line that says which word and what is allowed."""
+    monkeypatch.setattr(cli, "_log_to_stderr", lambda options: None)
+    assert cli.main(words) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("pyzkserver: ")
+    assert output.err.count("\n") == 1
+    for text in told:
+        assert text in output.err
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("clientPort=http", ["clientPort", "http", "65535"]),
+        ("tickTme=2000", ["tickTme", "tickTime"]),
+        ("minSessionTimeout=90000", ["minSessionTimeout", "maxSessionTimeout"]),
+        ("server.1=a:1:2\nserver.2=b:1:2", ["server", "ensembles are not supported"]),
+    ],
+)
+def test_a_zoo_cfg_that_cannot_be_used(
+    line: str,
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Status 2; file, line, key, and what is allowed."""
+    monkeypatch.setattr(cli, "_log_to_stderr", lambda options: None)
+    file = tmp_path / "zoo.cfg"
+    file.write_text(f"# a comment\ndataDir=data\n{line}\n")
+    assert cli.main([str(file)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(rf"{re.escape(str(file))}:[34]\b", error), error
+    for text in told:
+        assert text in error
+
+
+def test_how_it_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """1 for what else keeps it from serving, and 130 for an interrupt that came too early to be a stop."""
+    monkeypatch.setattr(cli, "_log_to_stderr", lambda options: None)
+
+    def fail(error: BaseException) -> Callable[..., None]:
+        def run(config: Config, *, quiet: bool) -> None:
+            raise error
+
+        return run
+
+    monkeypatch.setattr(terminal, "run", fail(PyzkserverError("the disk is full")))
+    assert cli.main([]) == 1
+    assert capsys.readouterr().err == "pyzkserver: the disk is full\n"
+    monkeypatch.setattr(terminal, "run", fail(KeyboardInterrupt()))
+    assert cli.main([]) == 130
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "level", "quiet"),
+    [([], logging.INFO, False), (["-v"], logging.DEBUG, False), (["-q"], logging.WARNING, True)],
+)
+def test_how_much_it_says(words: list[str], level: int, quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """-v logs more, -q only what is wrong, and then there is no greeting either; the log goes to stderr."""
+    said: list[dict[str, object]] = []
+    heard: list[bool] = []
+    monkeypatch.setattr(logging, "basicConfig", lambda **settings: said.append(settings))
+    monkeypatch.setattr(terminal, "run", lambda config, *, quiet: heard.append(quiet))
+    assert cli.main(words) == 0
+    assert [(each["level"], each["stream"]) for each in said] == [(level, sys.stderr)]
+    assert heard == [quiet]
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [("--version", f"pyzkserver {__version__}\n"), ("--help", "zoo.cfg"), ("--help", "QuorumPeerMain")],
+)
+def test_help_and_version(option: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both go to stdout, with status 0."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main([option])
+    assert ended.value.code == 0
+    assert told in capsys.readouterr().out
+
+
+def test_an_option_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 2, as for everything that cannot be used."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--prot", "2181", "--poort"])
+    assert ended.value.code == 2
+    assert "usage: pyzkserver" in capsys.readouterr().err
+
+
+# --- the command itself -------------------------------------------------------------------------------------
+
+
+class Command:
+    """A running ``python -m pyzkserver``."""
+
+    def __init__(self, *words: str) -> None:
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "pyzkserver", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    def greeting(self) -> str:
+        """All that it says up to the line about stopping: then it is ready."""
+        assert self.process.stdout is not None
+        text, deadline = b"", time.monotonic() + PATIENCE
+        while b"stop:" not in text:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"only this came in time: {text!r}"
+            some = os.read(self.process.stdout.fileno(), 4096)
+            assert some, f"it ended: {self.process.communicate(timeout=PATIENCE)}"
+            text += some
+        return text.decode()
+
+    def ready(self) -> int:
+        """Its port, when it serves."""
+        found = re.search(r"is ready on 127\.0\.0\.1:(\d+);", self.greeting())
+        assert found
+        return int(found[1])
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Its exit status, and what it logged."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> tuple[int, str]:
+        _, log = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, log.decode()
+
+
+@pytest.fixture
+def command() -> Iterator[Callable[..., Command]]:
+    started: list[Command] = []
+
+    def start(*words: str) -> Command:
+        started.append(Command(*words))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+        each.process.communicate()
+
+
+def word(port: int, name: bytes) -> str:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
+        sock.sendall(name)
+        return b"".join(iter(lambda: sock.recv(4096), b"")).decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_from_greeting_to_farewell(command: Callable[..., Command], number: signal.Signals) -> None:
+    """It says how to reach it when it is ready and not before, serves, and stops when asked to, with status 0
+    and nothing that looks like an accident, though a client is still connected."""
+    running = command("--port", "0")
+    lines = running.greeting().splitlines()
+    found = re.fullmatch(
+        rf"pyzkserver {re.escape(__version__)} is ready on (127\.0\.0\.1:(\d+)); .*in memory.*", lines[0]
+    )
+    assert found
+    hosts = found[1]
+    assert lines[1:] == [
+        f'  kazoo:  KazooClient("{hosts}")',
+        f"  zkCli:  zkCli.sh -server {hosts}",
+        "  stop:   SIGTERM",
+    ]
+    with socket.create_connection(("127.0.0.1", int(found[2])), timeout=PATIENCE) as client:
+        assert word(int(found[2]), b"ruok") == "imok"
+        status, log = running.stop(number)
+        assert client.recv(1) == b""
+    assert status == 0
+    assert f"{number.name}: stopping" in log
+    assert "Traceback" not in log
+    assert "Exception ignored" not in log
+
+
+def test_a_zoo_cfg_and_properties(command: Callable[..., Command], tmp_path: Path) -> None:
+    """What scripts give to Apache's QuorumPeerMain starts the same server; what has no meaning here is said."""
+    file = tmp_path / "zoo.cfg"
+    file.write_text(
+        "tickTime=700\nclientPort=0\nclientPortAddress=127.0.0.1\nmaxClientCnxns=5\nadmin.serverPort=8080\n"
+        "4lw.commands.whitelist=conf,ruok\n"
+    )
+    running = command("-Dzookeeper.maxCnxns=77", "-Dzookeeper.extendedTypesEnabled=true", str(file))
+    port = running.ready()
+    conf = word(port, b"conf")
+    assert "tickTime=700\n" in conf
+    assert "maxClientCnxns=5\n" in conf
+    assert "maxSessionTimeout=14000\n" in conf
+    assert "not in the whitelist" in word(port, b"stat")
+    status, log = running.stop()
+    assert status == 0
+    assert "admin.serverPort" in log
+
+
+def test_a_port_and_a_data_directory(command: Callable[..., Command], tmp_path: Path) -> None:
+    """The words of Apache's ZooKeeperServerMain; the greeting says where the data is."""
+    running = command("0", str(tmp_path / "data"), "900")
+    greeting = running.greeting()
+    assert str(tmp_path / "data") in greeting
+    found = re.search(r"127\.0\.0\.1:(\d+)", greeting)
+    assert found
+    assert "Mode: standalone" in word(int(found[1]), b"srvr")
+    assert running.stop()[0] == 0
+
+
+def test_a_port_that_is_taken(command: Callable[..., Command]) -> None:
+    """Status 1, without a trace, and with what to change."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, log = command("--port", str(port)).ended()
+    assert status == 1
+    assert f"pyzkserver: 127.0.0.1:{port} is taken by another program" in log
+    assert "--port N" in log
+    assert "Traceback" not in log
+
+
+def test_quiet(command: Callable[..., Command]) -> None:
+    """With -q it says nothing at all, and stops as quietly."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, log = command("-q", "--port", str(taken.getsockname()[1])).ended()
+    assert status == 1
+    assert log.count("\n") == 1
