@@ -1,4 +1,7 @@
-"""The command ``pyzkserver``: a local server in a terminal, and a stand-in for Apache's QuorumPeerMain."""
+"""The command ``pyzkserver``: a local server in a terminal, and a stand-in for Apache's QuorumPeerMain.
+
+If its first word is the name of a tool, it is that tool, of which nothing is known here.
+"""
 
 import argparse
 import logging
@@ -17,13 +20,27 @@ _DESCRIPTION = """\
 Starts a ZooKeeper server.  Without a zoo.cfg it listens on 127.0.0.1:2181 and keeps its data in memory.
 The words that Apache's QuorumPeerMain takes mean the same here: [-Dkey=value …] zoo.cfg, or
 PORT DATADIR [TICKTIME [MAXCNXNS]].
+
+Tools for data directories, each with its own --help (a zoo.cfg of such a name is given as ./log):
+  pyzkserver log FILE…                        prints, verifies and repairs transaction logs
+  pyzkserver snapshot FILE…                   says what is in snapshots, and verifies them
+  pyzkserver purge -n COUNT DATADIR|zoo.cfg   deletes old snapshots and logs
+  pyzkserver dump DATADIR|zoo.cfg             writes everything as JSON or YAML
+  pyzkserver restore FILE DATADIR             makes a data directory of that again
 """
+
+_TOOLS = frozenset({"log", "snapshot", "purge", "dump", "restore"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 after a stop that was asked for, 2 for a configuration
-    that cannot be used, 1 for what else keeps it from serving."""
-    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    that cannot be used, 1 for what else keeps it from serving.  The tools have their own."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in _TOOLS:
+        from .tools import command
+
+        return command.run(arguments[0], arguments[1:])
+    options = _parse(arguments)
     _log_to_stderr(options)
     try:
         config = _configuration(options)

@@ -44,7 +44,18 @@ class Origin(Protocol):
 class Proposal:
     """A write on its way."""
 
-    __slots__ = ("cxid", "identities", "op", "origin", "request", "session_id", "time", "txn", "zxid")
+    __slots__ = (
+        "cxid",
+        "digest",
+        "identities",
+        "op",
+        "origin",
+        "request",
+        "session_id",
+        "time",
+        "txn",
+        "zxid",
+    )
 
     def __init__(
         self,
@@ -64,6 +75,8 @@ class Proposal:
         self.txn: Transaction | None = None
         self.zxid = 0
         """Its place in the order of all writes, once it was judged."""
+        self.digest: int | None = None
+        """The tree's, after it, where digests are kept."""
         self.time = 0
         """When that was, in milliseconds since 1970."""
 
@@ -131,6 +144,7 @@ class Replica:
         """What this write will change counts for all that are judged after it."""
         assert proposal.txn is not None
         self.pending.propose(proposal.txn)
+        proposal.digest = self.pending.digest
         self.in_flight.append(proposal)
 
     def commit_up_to(self, zxid: int) -> None:
@@ -143,6 +157,8 @@ class Replica:
         txn = proposal.txn
         assert txn is not None
         session = None
+        if proposal.digest is not None:
+            self.tree.digest.carry(proposal.digest)
         if txn.op == _CREATE_SESSION:
             self._session_created(txn)
         elif txn.op == _CLOSE_SESSION:

@@ -21,7 +21,7 @@ class Standalone:
             replica.commit(proposal)
         else:
             replica.propose(proposal)
-            log.append(txn, replica.pending.digest)
+            log.append(txn, proposal.digest)
 
     def durable(self, zxid: int) -> None:
         """Durable here is decided: commit, in order."""

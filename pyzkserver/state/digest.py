@@ -64,8 +64,9 @@ class TreeDigest:
     def __init__(self, enabled: bool) -> None:
         self.log: deque[tuple[int, int]] = deque(maxlen=_LOG_LIMIT)
         """(zxid, digest) at every 128th zxid: what the four-letter word hash tells."""
+        self.enabled = enabled
         self.touched: dict[str, Node] | None = {} if enabled else None
-        """Nodes that were created or changed since they were last counted; None where nobody asks."""
+        """Nodes that were created or changed since they were last counted; None where that is not noted."""
         self._sum = 0
 
     def forget(self, path: str, node: Node) -> None:
@@ -74,27 +75,27 @@ class TreeDigest:
             self.touched.pop(path, None)
             self._sum -= node.digest
 
-    def share(self, path: str, node: Node) -> int:
-        """What this node counts for now."""
-        touched = self.touched
-        if touched is not None and touched.pop(path, None) is not None:
-            digest = node_digest(path, node)
-            self._sum += digest - node.digest
-            node.digest = digest
-        return node.digest
-
     def value(self) -> int:
         """The digest now, as an unsigned 64-bit number."""
-        touched = self.touched or {}
-        for path, node in touched.items():
-            digest = node_digest(path, node)
-            self._sum += digest - node.digest
-            node.digest = digest
-        touched.clear()
+        if self.touched:
+            for path, node in self.touched.items():
+                digest = node_digest(path, node)
+                self._sum += digest - node.digest
+                node.digest = digest
+            self.touched.clear()
         self._sum &= 0xFFFF_FFFF_FFFF_FFFF
         return self._sum
 
+    def let_others_count(self) -> None:
+        """From now on changes are not noted here: whoever proposes them counts them, and calls ``carry``."""
+        self.value()
+        self.touched = None
+
+    def carry(self, digest: int) -> None:
+        """This is the digest now."""
+        self._sum = digest
+
     def reached(self, zxid: int) -> None:
         """A transaction was applied whole whose zxid is a multiple of LOG_INTERVAL."""
-        if self.touched is not None:
+        if self.enabled:
             self.log.append((zxid, self.value()))

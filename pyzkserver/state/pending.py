@@ -60,10 +60,13 @@ class PendingNode:
         "mzxid",
         "pzxid",
         "version",
+        "zxid",
     )
 
     def __init__(self) -> None:
         self.exists = False
+        self.zxid = 0
+        """The last transaction that changes it."""
         self.data: bytes | None = None
         self.acl: Acl
         self.czxid = self.mzxid = self.pzxid = 0
@@ -98,10 +101,12 @@ class Pending:
         self.changes: deque[tuple[int, str, PendingNode]] = deque()
         self.latest: dict[str, PendingNode] = {}
         self.digest: int | None = None
+        self._in_place = False
 
     def keep_digest(self) -> None:
         """From now on know the digest of what is proposed.  Only while nothing is."""
         assert not self.changes
+        self.tree.digest.let_others_count()
         self.digest = self.tree.digest.value()
 
     def find(self, path: str) -> Node | PendingNode | None:
@@ -125,7 +130,10 @@ class Pending:
     def propose(self, txn: Transaction) -> None:
         """Enter what a transaction will change.  (A multi was entered when it was judged.)"""
         if not isinstance(txn.body, MultiBody):
+            # Nobody will withdraw this: what is in the overlay already need not be copied.
+            self._in_place = True
             self.propose_one(txn.zxid, txn.time, txn.session_id, txn.op, txn.body)
+            self._in_place = False
 
     def propose_one(self, zxid: int, time: int, session_id: int, op: int, body: Any) -> None:
         """Enter what one operation will change; ``body`` is the record of ``op`` in ``wire.txns``."""
@@ -148,14 +156,19 @@ class Pending:
                 self._deleted(zxid, path)
 
     def _copy(self, path: str) -> PendingNode:
+        change = self.latest.get(path)
+        if change is not None and self._in_place and change.exists:
+            return change
         node = self.find(path)
         assert node is not None, "only what was judged is proposed"
         return PendingNode.like(node)
 
     def _enter(self, zxid: int, path: str, change: PendingNode) -> None:
+        change.zxid = zxid
         if self.digest is not None:
+            before = self._share(path)
             change.digest = node_digest(path, change) if change.exists else 0
-            self.digest = (self.digest + change.digest - self._share(path)) & 0xFFFF_FFFF_FFFF_FFFF
+            self.digest = (self.digest + change.digest - before) & 0xFFFF_FFFF_FFFF_FFFF
         self.changes.append((zxid, path, change))
         self._show(path, change)
 
@@ -165,7 +178,7 @@ class Pending:
         if change is not None:
             return change.digest
         node = self.tree.nodes.get(path)
-        return 0 if node is None else self.tree.digest.share("" if path == "/" else path, node)
+        return 0 if node is None else node.digest
 
     def _show(self, path: str, change: PendingNode) -> None:
         # The root stands in the tree under two names.
@@ -222,6 +235,15 @@ class Pending:
         changes = self.changes
         while changes and changes[0][0] <= zxid:
             _, path, change = changes.popleft()
-            if self.latest.get(path) is change:
-                for alias in ("", "/") if path in ("", "/") else (path,):
-                    del self.latest[alias]
+            if change.zxid <= zxid:
+                self._forget(path, change)
+
+    def _forget(self, path: str, change: PendingNode) -> None:
+        """The tree holds all that was proposed of this node."""
+        if self.latest.get(path) is change:
+            for alias in ("", "/") if path in ("", "/") else (path,):
+                del self.latest[alias]
+        if change.digest:
+            node = self.tree.nodes.get(path)
+            if node is not None:
+                node.digest = change.digest

@@ -122,7 +122,10 @@ class RealDisk:
             return
         if path.parent != path:
             self.make_directory(path.parent)
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         # Whatever is synced in a directory is gone after a crash if its parent does not know of it.
         self.sync_directory(path.parent)
 

@@ -245,7 +245,7 @@ def _compare_digest(digest: tuple[int, int], path: Path, zxid: int, recovered: R
     """As Apache does: a difference is told, and the server goes on (``DataTree.compareDigest``)."""
     version, wanted = digest
     tree = recovered.tree
-    if version != DIGEST_VERSION or tree.digest.touched is None or tree.digest.value() == wanted:
+    if version != DIGEST_VERSION or not tree.digest.enabled or tree.digest.value() == wanted:
         return
     recovered.mismatches += 1
     if recovered.mismatches == 1:

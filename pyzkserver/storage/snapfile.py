@@ -134,7 +134,7 @@ def _sealed(tree: DataTree, pieces: Iterator[bytes]) -> Iterator[bytes]:
         checksum = adler32(piece, checksum)
         yield piece
     digest = None
-    if tree.digest.touched is not None:
+    if tree.digest.enabled:
         # A zxid of 0 says that there is nothing to compare with.
         value = tree.digest.value() if tree.last_zxid > 0 else 0
         digest = SnapshotDigest(max(tree.last_zxid, 0), DIGEST_VERSION, value)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from pyzkserver.errors import ConfigError, PyzkserverError
 
-__all__ = ["DONE", "TOOLS", "UNUSABLE", "WRONG", "ToolError", "json_line", "run", "say"]
+__all__ = ["DONE", "UNUSABLE", "WRONG", "ToolError", "json_line", "run", "say"]
 
-TOOLS: Final = ("log", "snapshot", "purge", "dump", "restore")
+
 
 DONE: Final = 0
 WRONG: Final = 1
@@ -30,7 +30,7 @@ class ToolError(PyzkserverError):
 
 
 def run(tool: str, words: Sequence[str]) -> int:
-    """Run one of TOOLS with the words after its name; returns the exit status."""
+    """Run a tool with the words after its name; returns the exit status."""
     module = importlib.import_module(f"{__package__}.{tool}")
     try:
         status = int(module.main(words))

@@ -14,13 +14,13 @@ from typing import NoReturn
 from pyzkserver.config import parse_properties
 from pyzkserver.errors import ConfigError
 from pyzkserver.state.tree import DataTree
-from pyzkserver.storage.disk import Disk, RealDisk
+from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.logfile import HEADER_SIZE, zxid_of
 from pyzkserver.storage.recovery import DataDirectoryError, Recovered, recover
 
 from .command import UNUSABLE, ToolError
 
-__all__ = ["LOCK", "VERSION", "Directories", "ReadOnlyDisk", "State", "find", "read_log_bytes", "read_state"]
+__all__ = ["LOCK", "VERSION", "Directories", "ReadOnlyDisk", "State", "find", "find_existing", "read_log_bytes", "read_state"]
 
 VERSION = "version-2"
 LOCK = "pyzkserver.lock"
@@ -217,7 +217,7 @@ def read_state(directories: Directories) -> State:
         storage.addHandler(listener)
         try:
             recovered = recover(disk, directories.snapshots, directories.logs, _new_tree)
-            return State(recovered, _notes(disk, listener, recovered))
+            return State(recovered, _notes(disk, listener))
         except (FileNotFoundError, DataDirectoryError):
             # A running server may have purged what was about to be read: then there is something newer.
             if attempt == _ATTEMPTS - 1 or _listing(directories) == before:
@@ -236,23 +236,17 @@ def _listing(directories: Directories) -> set[Path]:
     return {directory / name for directory in directories.both() for name in os.listdir(directory)}
 
 
-def _notes(disk: ReadOnlyDisk, listener: _Listener, recovered: Recovered) -> list[str]:
+def _notes(disk: ReadOnlyDisk, listener: _Listener) -> list[str]:
+    torn = {**disk.torn, **dict.fromkeys(disk.removed, 0)}
     notes = []
     for record in listener.records:
         about = record.args if isinstance(record.args, tuple) else ()
-        path = about[0] if about else None
-        if isinstance(path, Path) and (path in disk.removed or disk.torn.get(path) in about[1:2]):
-            continue  # it says that this was cut, which it was not
-        notes.append(record.getMessage())
-    for path, offset in {**disk.torn, **dict.fromkeys(disk.removed, 0)}.items():
+        # One that names a torn file and the place says that it is cut there, and it is not.
+        if about[:2] not in torn.items():
+            notes.append(record.getMessage())
+    for path, offset in torn.items():
         notes.append(
             f"{path} ends in the middle of a write, at byte {offset}: nobody was told of that one, and it is left"
-            " out (the file stays as it is)"
+            " out here (the file stays as it is)"
         )
-    if recovered.snapshot_zxid is not None and not recovered.transactions and not listener.records:
-        return notes
     return notes
-
-
-def _check(disk: Disk) -> Disk:
-    return disk

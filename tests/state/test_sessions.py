@@ -143,6 +143,38 @@ def test_an_expired_session_can_be_removed() -> None:
     assert len(table) == 0
 
 
+def test_the_sessions_of_a_data_directory_live_on() -> None:
+    """Each has its whole timeout from the start of the server, for its client to come back in."""
+    table = SessionTable(TICK, 1)
+    table.recover({7: 4000, 8: 20_000}, owners=[7], now=1_000_040)
+    assert {session.id: (session.timeout, session.closing) for session in table.by_id.values()} == {
+        7: (4000, False),
+        8: (20_000, False),
+    }
+    assert expired(table, 1_005_999) == []
+    assert expired(table, 1_006_000) == [7]
+
+
+def test_who_only_left_nodes_behind_is_closed_at_the_next_tick() -> None:
+    """ZooKeeperServer.loadData kills such sessions; TTL nodes, whose owners begin with 0xff, have none."""
+    table = SessionTable(TICK, 1)
+    table.recover({}, owners=[9, -(1 << 56) | 1000], now=40)
+    assert list(table.by_id) == [9]
+    assert table.by_id[9].closing
+    assert expired(table, 2000) == [9]
+
+
+def test_no_recovered_sessions_id_is_given_out_again() -> None:
+    """Although the clock was set back; ids that another server gave out do not count."""
+    mine, others = 0x0101_2345_6789_0000, 0x0201_2345_6789_0000
+    table = SessionTable(TICK, mine)
+    table.recover({mine + 5: 4000, others: 4000}, owners=[mine + 7], now=0)
+    assert table.new_id() == mine + 8
+    table = SessionTable(TICK, mine)
+    table.recover({mine - 5: 4000, others: 4000}, owners=[], now=0)
+    assert table.new_id() == mine
+
+
 def test_sessions_are_shown_as_apache_logs_them() -> None:
     """In hexadecimal, as an unsigned number."""
     assert repr(Session(-1, 4000)) == "0xffffffffffffffff"

@@ -33,12 +33,17 @@ BEGINNING = 1_700_000_000_000  # ms since 1970
 class History:
     """A tree with sessions, and everything that ever happened to it."""
 
-    def __init__(self, seed: int, *, digest_enabled: bool = True, quotas: bool = True) -> None:
+    def __init__(
+        self, seed: int, *, digest_enabled: bool = True, quotas: bool = True, shortest_timeout: int = 4000
+    ) -> None:
         self.random = Random(seed)
         self.quotas = quotas
+        self.shortest_timeout = shortest_timeout
         self.tree = DataTree(extended_types=True, digest_enabled=digest_enabled)
         self.sessions: dict[int, int] = {}
         self.txns: list[Transaction] = []
+        self.digests: list[int] = []
+        """What the tree's digest was after each."""
         self.zxid = 0x1_0000_0000
         self.planned: list[tuple[str, str]] = []
         """What comes next: (create or delete, path)."""
@@ -56,6 +61,7 @@ class History:
         txn = Transaction(session_id, self.random.randrange(100), self.zxid, self._now(), op, body)
         self.txns.append(txn)
         apply(txn, self.tree, self.sessions)
+        self.digests.append(self.tree.digest.value())
         return txn
 
     def _now(self) -> int:
@@ -73,7 +79,7 @@ class History:
         kind = self.random.choices(kinds, (30, 16, 14, 12, 8, 3, 3, 2, 2))[0]
         session_id = self.random.choice([0, *self.sessions])
         if kind == "open":
-            body = CreateSessionTxn(self.random.randrange(4000, 40000))
+            body = CreateSessionTxn(self.shortest_timeout + self.random.randrange(36_000))
             return OpCode.CREATE_SESSION, body, self._new_session()
         if kind == "close" and session_id:
             # Without the paths, as before 3.6, a fuzzy snapshot could not be made whole (ZOOKEEPER-3145).
@@ -84,6 +90,10 @@ class History:
         if kind == "multi":
             return OpCode.MULTI, self._multi(session_id), session_id
         made = self._one(kind, session_id, set(), {}) if kind in ("create", "delete", "data", "acl") else None
+        if made and self.random.random() < 0.3:
+            # Not in a multi: there Apache's 3.8 knows neither create2 nor deleteContainer.
+            others = {OpCode.CREATE: OpCode.CREATE2, OpCode.DELETE: OpCode.DELETE_CONTAINER}
+            made = others.get(OpCode(made[0]), made[0]), made[1]
         return (*made, session_id) if made else (OpCode.ERROR, ErrorTxn(-110), session_id)
 
     def _plan_quota(self) -> None:
@@ -128,7 +138,7 @@ class History:
         taken |= {path, path.rpartition("/")[0]}
         node = self.tree.nodes[path]
         if kind == "delete":
-            return self.random.choice((OpCode.DELETE, OpCode.DELETE_CONTAINER)), DeleteTxn(path)
+            return OpCode.DELETE, DeleteTxn(path)
         if kind == "acl":
             return OpCode.SET_ACL, SetACLTxn(path, self._acl(), node.aversion + 1)
         if kind == "check":
@@ -150,9 +160,7 @@ class History:
             ttl = self.random.choice((1, 60_000, (1 << 40) - 1))
             return OpCode.CREATE_TTL, CreateTTLTxn(path, data, acl, created[above], ttl)
         ephemeral = session_id != 0 and kind < 0.55
-        return self.random.choice((OpCode.CREATE, OpCode.CREATE2)), CreateTxn(
-            path, data, acl, ephemeral, created[above]
-        )
+        return OpCode.CREATE, CreateTxn(path, data, acl, ephemeral, created[above])
 
     def _new_path(self, taken: set[str]) -> str | None:
         for _ in range(5):

@@ -1,0 +1,118 @@
+"""``pyzkserver dump``: everything that a data directory holds, as JSON or YAML that people can read and edit."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import contextmanager
+from collections.abc import Iterator
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
+
+from pyzkserver.state.tree import DataTree
+
+from .command import DONE, say
+from .directories import State, find_existing, read_state
+from .dumpwriter import JsonWriter, Writer, YamlWriter, write
+from .forms import hex64
+
+__all__ = ["main"]
+
+_DESCRIPTION = """\
+Writes the whole tree of a data directory: data, ACLs, times, versions, zxids, sequence counters, owners of
+ephemeral nodes, and the sessions.  `pyzkserver restore` makes a data directory of it again.
+
+The directory is only read.  It may be that of a running server, ours or Apache's: what is written then is the
+state up to some transaction, and which one is said.
+"""
+_STATUS = "Exit status: 0 done; 1 the directory is damaged; 2 it cannot be read, or the words are wrong."
+
+
+def main(words: Sequence[str]) -> int:
+    """Run it; returns the exit status."""
+    options = _parse(words)
+    state = read_state(find_existing(options.where, options.log_dir))
+    for note in state.notes:
+        say("dump", note)
+    zxid = _last_zxid(state)
+    with _output(options.output) as out:
+        writer: Writer = YamlWriter(out) if options.format == "yaml" else JsonWriter(out)
+        write(state.recovered.tree, zxid, state.recovered.sessions, writer)
+    say("dump", _summary(state, zxid))
+    return DONE
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="pyzkserver dump",
+        description=_DESCRIPTION,
+        epilog=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("where", type=Path, metavar="DATADIR|zoo.cfg", help="what to read")
+    parser.add_argument(
+        "log_dir", nargs="?", type=Path, metavar="LOGDIR", help="the dataLogDir, where it is another"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="where to write (standard output); only its owner may read it"
+    )
+    parser.add_argument(
+        "--format", choices=("json", "yaml"), help="json, unless FILE ends in .yaml or .yml"
+    )
+    options = parser.parse_args(words)
+    if options.format is None and options.output is not None and options.output.suffix in (".yaml", ".yml"):
+        options.format = "yaml"
+    return options
+
+
+def _last_zxid(state: State) -> int:
+    """The last transaction, or the newest that left a trace."""
+    tree = state.recovered.tree
+    newest = max(max(node.czxid, node.mzxid, node.pzxid) for node in tree.nodes.values())
+    if newest > tree.last_zxid:
+        state_of = hex64(tree.last_zxid)
+        say(
+            "dump",
+            f"there are changes up to zxid {hex64(newest)}, but transactions only up to {state_of}: the log that"
+            " belongs to the snapshot is missing, so what is dumped may never have been the state at one moment."
+            " If dataLogDir is set, name it, or the zoo.cfg",
+        )
+    return max(newest, tree.last_zxid)
+
+
+def _summary(state: State, zxid: int) -> str:
+    recovered = state.recovered
+    came_from = "the logs" if recovered.snapshot_zxid is None else f"snapshot {hex64(recovered.snapshot_zxid)}"
+    return (
+        f"{_znodes(recovered.tree)} znodes and {len(recovered.sessions)} sessions, as they are after zxid"
+        f" {hex64(zxid)} ({came_from}, and {recovered.transactions} transactions after it)"
+    )
+
+
+def _znodes(tree: DataTree) -> int:
+    return len(tree.nodes) - 1  # the root stands there twice
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that is there only when it is whole.  UTF-8, whatever the locale is."""
+    if path is None:
+        sys.stdout.flush()
+        out = TextIOWrapper(sys.stdout.buffer, "utf-8", newline="\n")
+        try:
+            yield out
+        finally:
+            out.flush()
+            out.detach()
+        return
+    aside = path.with_name(f"{path.name}.unfinished")
+    # It shows all data, and the digests in ACLs.
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise

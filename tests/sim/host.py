@@ -1,0 +1,64 @@
+"""The simulated machine: virtual clocks, a disk that can be crashed, workers without threads, one seed."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any, TypeVar
+
+import trio
+import trio.testing
+
+from pyzkserver.host import Host
+
+from .disk import SimDisk
+from .worker import SimWorker
+
+__all__ = ["SimHost", "seeded_run"]
+
+T = TypeVar("T")
+
+WALL_CLOCK = 1_700_000_000_000  # ms since 1970
+
+
+class SimHost(Host):
+    """One process on one machine.  ``workers`` are those that the server asked for, by name."""
+
+    disk: SimDisk
+
+    def __init__(
+        self, disk: SimDisk, random: Random | None = None, *, latency: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        super().__init__(lambda: WALL_CLOCK / 1000 + trio.current_time())
+        self.random = random or Random(0)
+        self.disk = disk
+        self.workers: dict[str, SimWorker] = {}
+        self.power_failed = trio.Event()
+        self.new_worker = self._new_worker
+        self._latency = latency
+
+    @property
+    def flusher(self) -> SimWorker:
+        """What writes the log."""
+        return self.workers["pyzkserver-flush"]
+
+    def _new_worker(self, name: str) -> SimWorker:
+        self.workers[name] = SimWorker(self._latency, self.power_failed.set)
+        return self.workers[name]
+
+
+def seeded_run(seed: int, main: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    """``trio.run`` on a virtual clock; which task comes next is decided by the seed."""
+    with _seeded_scheduler(seed):
+        return trio.run(main, *arguments, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@contextmanager
+def _seeded_scheduler(seed: int) -> Iterator[None]:
+    # Trio's own tests, and its plugin for Hypothesis, do the same: there is no public way.
+    scheduler: Any = trio._core._run  # type: ignore[attr-defined]
+    before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r = True, Random(seed)
+    try:
+        yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r = before
