@@ -23,6 +23,9 @@ __all__ = ["NodeView", "Pending", "PendingNode"]
 _CREATES = frozenset({OpCode.CREATE, OpCode.CREATE2, OpCode.CREATE_TTL, OpCode.CREATE_CONTAINER})
 
 
+_DIGEST_MASK = 0xFFFF_FFFF_FFFF_FFFF
+
+
 class NodeView(Protocol):
     """What ``prepare`` may ask of a node, applied or pending."""
 
@@ -91,14 +94,14 @@ class PendingNode:
 class Pending:
     """The overlay.
 
-    ``changes`` holds every change in order of zxid.  ``latest`` holds the last change of each path; it is
+    ``changes`` holds every change in order of zxid, with what the digest gained by it.  ``latest`` holds the last change of each path; it is
     empty whenever ``changes`` is.  ``digest`` is the tree's once all of it is applied, or None where no
     digests are kept.
     """
 
     def __init__(self, tree: DataTree) -> None:
         self.tree = tree
-        self.changes: deque[tuple[int, str, PendingNode]] = deque()
+        self.changes: deque[tuple[int, str, PendingNode, int]] = deque()
         self.latest: dict[str, PendingNode] = {}
         self.digest: int | None = None
         self._in_place = False
@@ -120,7 +123,7 @@ class Pending:
     def ephemerals_of(self, session_id: int) -> list[str]:
         """The ephemeral nodes that the session will have, those still on their way included."""
         paths = dict(self.tree.ephemerals.get(session_id, {}))
-        for _, path, change in self.changes:
+        for _, path, change, _ in self.changes:
             if not change.exists:
                 paths.pop(path, None)
             elif change.ephemeral_owner == session_id:
@@ -165,11 +168,13 @@ class Pending:
 
     def _enter(self, zxid: int, path: str, change: PendingNode) -> None:
         change.zxid = zxid
+        gain = 0
         if self.digest is not None:
             before = self._share(path)
             change.digest = node_digest(path, change) if change.exists else 0
-            self.digest = (self.digest + change.digest - before) & 0xFFFF_FFFF_FFFF_FFFF
-        self.changes.append((zxid, path, change))
+            gain = change.digest - before
+            self.digest = (self.digest + gain) & _DIGEST_MASK
+        self.changes.append((zxid, path, change, gain))
         self._show(path, change)
 
     def _share(self, path: str) -> int:
@@ -220,21 +225,19 @@ class Pending:
         if not self.changes or self.changes[-1][0] != zxid:
             return
         while self.changes and self.changes[-1][0] == zxid:
-            self.changes.pop()
-        # Rare, so simply: what remains is shown anew, and the digest counted from the tree's.
-        self.latest = {}
-        if self.digest is not None:
-            self.digest = self.tree.digest.value()
-        for _, path, change in self.changes:
+            gain = self.changes.pop()[3]
             if self.digest is not None:
-                self.digest = (self.digest + change.digest - self._share(path)) & 0xFFFF_FFFF_FFFF_FFFF
+                self.digest = (self.digest - gain) & _DIGEST_MASK
+        # Rare, so simply: what remains is shown anew.
+        self.latest = {}
+        for _, path, change, _ in self.changes:
             self._show(path, change)
 
     def applied(self, zxid: int) -> None:
         """Everything up to ``zxid`` is in the tree now."""
         changes = self.changes
         while changes and changes[0][0] <= zxid:
-            _, path, change = changes.popleft()
+            _, path, change, _ = changes.popleft()
             if change.zxid <= zxid:
                 self._forget(path, change)
 

@@ -12,8 +12,6 @@ from pyzkserver.errors import ConfigError, PyzkserverError
 
 __all__ = ["DONE", "UNUSABLE", "WRONG", "ToolError", "json_line", "run", "say"]
 
-
-
 DONE: Final = 0
 WRONG: Final = 1
 """What was looked at is damaged, or what was asked for was refused."""

@@ -20,7 +20,17 @@ from pyzkserver.storage.recovery import DataDirectoryError, Recovered, recover
 
 from .command import UNUSABLE, ToolError
 
-__all__ = ["LOCK", "VERSION", "Directories", "ReadOnlyDisk", "State", "find", "find_existing", "read_log_bytes", "read_state"]
+__all__ = [
+    "LOCK",
+    "VERSION",
+    "Directories",
+    "ReadOnlyDisk",
+    "State",
+    "find",
+    "find_existing",
+    "read_log_bytes",
+    "read_state",
+]
 
 VERSION = "version-2"
 LOCK = "pyzkserver.lock"
@@ -154,10 +164,10 @@ class ReadOnlyDisk:
         """A file's size in bytes."""
         return self._real.size(path)
 
-    def read(self, path: Path) -> Iterator[bytes]:
-        """A file's bytes, in chunks; of a log, what was written of it by now."""
+    def read(self, path: Path, start: int = 0) -> Iterator[bytes]:
+        """A file's bytes from there on, in chunks; of a log, what was written of it by now."""
         is_log = zxid_of(path.name) is not None and path.name.lower().startswith("log.")
-        return read_log_bytes(path) if is_log else self._real.read(path)
+        return read_log_bytes(path, start) if is_log else self._real.read(path, start)
 
     def open(self, path: Path) -> _Untouched:
         """To be cut: which is not done."""
@@ -240,9 +250,9 @@ def _notes(disk: ReadOnlyDisk, listener: _Listener) -> list[str]:
     torn = {**disk.torn, **dict.fromkeys(disk.removed, 0)}
     notes = []
     for record in listener.records:
-        about = record.args if isinstance(record.args, tuple) else ()
+        about = record.args[:2] if isinstance(record.args, tuple) else ()
         # One that names a torn file and the place says that it is cut there, and it is not.
-        if about[:2] not in torn.items():
+        if not any(about == cut for cut in torn.items()):
             notes.append(record.getMessage())
     for path, offset in torn.items():
         notes.append(

@@ -84,7 +84,7 @@ def _load_yaml(name: str, text: str) -> Any:
 def _yaml_loader(yaml: Any) -> Any:
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    class Loader(base):  # type: ignore[misc]
+    class Loader(base):  # type: ignore[misc,valid-type]
         """Tells of names that stand twice; otherwise the last one would win in silence."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

@@ -3,19 +3,16 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-from pyzkserver.state.tree import DataTree
-
 from .command import DONE, say
 from .directories import State, find_existing, read_state
 from .dumpwriter import JsonWriter, Writer, YamlWriter, write
-from .forms import hex64
+from .forms import counted, hex64
 
 __all__ = ["main"]
 
@@ -55,11 +52,13 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         "log_dir", nargs="?", type=Path, metavar="LOGDIR", help="the dataLogDir, where it is another"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="where to write (standard output); only its owner may read it"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where to write (standard output); only its owner may read it",
     )
-    parser.add_argument(
-        "--format", choices=("json", "yaml"), help="json, unless FILE ends in .yaml or .yml"
-    )
+    parser.add_argument("--format", choices=("json", "yaml"), help="json, unless FILE ends in .yaml or .yml")
     options = parser.parse_args(words)
     if options.format is None and options.output is not None and options.output.suffix in (".yaml", ".yml"):
         options.format = "yaml"
@@ -71,27 +70,23 @@ def _last_zxid(state: State) -> int:
     tree = state.recovered.tree
     newest = max(max(node.czxid, node.mzxid, node.pzxid) for node in tree.nodes.values())
     if newest > tree.last_zxid:
-        state_of = hex64(tree.last_zxid)
         say(
             "dump",
-            f"there are changes up to zxid {hex64(newest)}, but transactions only up to {state_of}: the log that"
-            " belongs to the snapshot is missing, so what is dumped may never have been the state at one moment."
-            " If dataLogDir is set, name it, or the zoo.cfg",
+            f"there are changes up to zxid {hex64(newest)}, but transactions only up to {hex64(tree.last_zxid)}: the"
+            " log that belongs to the snapshot is missing. If there is a dataLogDir, name it, or the zoo.cfg",
         )
     return max(newest, tree.last_zxid)
 
 
 def _summary(state: State, zxid: int) -> str:
     recovered = state.recovered
-    came_from = "the logs" if recovered.snapshot_zxid is None else f"snapshot {hex64(recovered.snapshot_zxid)}"
-    return (
-        f"{_znodes(recovered.tree)} znodes and {len(recovered.sessions)} sessions, as they are after zxid"
-        f" {hex64(zxid)} ({came_from}, and {recovered.transactions} transactions after it)"
+    came_from = (
+        "the logs" if recovered.snapshot_zxid is None else f"snapshot {hex64(recovered.snapshot_zxid)}"
     )
-
-
-def _znodes(tree: DataTree) -> int:
-    return len(tree.nodes) - 1  # the root stands there twice
+    return (
+        f"{counted(len(recovered.tree.nodes) - 1, 'znode')} and {counted(len(recovered.sessions), 'session')}, as of"
+        f" zxid {hex64(zxid)} ({snapshot}, and {counted(recovered.transactions, 'transaction')} after it)"
+    )
 
 
 @contextmanager

@@ -95,7 +95,9 @@ def read(form: Any, now_ms: int) -> Contents:
     if not isinstance(form, dict) or form.get("format") != FORMAT:
         raise NotADump([f'$.format: this is no dump: it would begin with "format": "{FORMAT}"'])
     if form.get("version") != DUMP_VERSION:
-        raise NotADump([f"$.version: {form.get('version')!r} is not {DUMP_VERSION}, the one that is known here"])
+        raise NotADump(
+            [f"$.version: {form.get('version')!r} is not {DUMP_VERSION}, the one that is known here"]
+        )
     complaints.names(None, form, _HEAD)
     zxid = 0
     try:

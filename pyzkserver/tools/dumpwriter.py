@@ -136,13 +136,12 @@ class JsonWriter:
 
 
 # What YAML takes for something else than text if it stands without quotes, and what it does not take at all.
-_PLAIN_KEY: Final = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)\Z)[a-z_][a-z0-9_.-]*\Z", re.IGNORECASE)
-_NOT_IN_YAML: Final = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-_NOT_IN_LINES: Final = re.compile(
-    "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-    r"|\A[\s]|^[ \t]+$|\n\n\Z",
-    re.MULTILINE,
+_PLAIN_KEY: Final = re.compile(
+    r"(?!(?:y|n|yes|no|on|off|true|false|null)\Z)[a-z_][a-z0-9_.-]*\Z", re.IGNORECASE
 )
+_PRINTABLE: Final = "\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
+_NOT_IN_YAML: Final = re.compile(f"[^{_PRINTABLE}]")
+_NOT_IN_LINES: Final = re.compile(rf"[^\t\n{_PRINTABLE}]|\A\s|^[ \t]+$|\n\n\Z", re.MULTILINE)
 _LONGEST_SIMPLE_KEY: Final = 1000  # YAML reads no more than 1024 characters to find out that it is one
 
 

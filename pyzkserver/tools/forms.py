@@ -17,6 +17,7 @@ __all__ = [
     "acl_form",
     "acl_text",
     "base64_of",
+    "counted",
     "data_form",
     "data_text",
     "hex64",
@@ -64,15 +65,18 @@ def read_int(form: Any, least: int = -(1 << 31)) -> int:
     return form
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 session``, ``2 sessions``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def size_text(size: int) -> str:
     """Bytes, for people."""
     if size < 10_000:
         return f"{size} bytes"
-    for unit in ("kB", "MB", "GB"):
-        size = (size + 500) // 1000
-        if size < 10_000:
-            break
-    return f"{size} {unit}"
+    if size < 10_000_000:
+        return f"{size / 1e3:.0f} kB"
+    return f"{size / 1e6:.0f} MB"
 
 
 # --- times --------------------------------------------------------------------------------------------------
@@ -189,7 +193,9 @@ def _entry_form(entry: ACL) -> Any:
 
 def acl_text(acl: Iterable[ACL]) -> str:
     """An ACL in one line for people."""
-    return ",".join(path_text(form) if isinstance(form, str) else str(form) for form in acl_form(acl)) or "none"
+    return (
+        ",".join(path_text(form) if isinstance(form, str) else str(form) for form in acl_form(acl)) or "none"
+    )
 
 
 def read_acl(form: Any) -> list[ACL]:
@@ -214,7 +220,9 @@ def _told(text: Any) -> str | None:
     if text is None:
         return None
     if not isinstance(text, str) or any("\ud800" <= c <= "\udfff" or c > "\uffff" for c in text):
-        raise ValueError("as scheme and id text or null, without characters beyond U+FFFF, which are not kept")
+        raise ValueError(
+            "as scheme and id text or null, without characters beyond U+FFFF, which are not kept"
+        )
     return text
 
 

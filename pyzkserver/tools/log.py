@@ -10,7 +10,7 @@ from pyzkserver.storage.damage import LogDamaged, TornTail
 from pyzkserver.storage.logfile import HEADER_SIZE, Entry
 
 from .command import DONE, UNUSABLE, WRONG, ToolError, json_line, say
-from .forms import hex64, read_hex64
+from .forms import counted, hex64, read_hex64
 from .logrepair import Repair, repair
 from .logscan import check_is_log, scan
 from .logview import fields, line, op_name, paths
@@ -188,7 +188,7 @@ def _verdict_fields(path: Path, verdict: _Verdict) -> dict[str, Any]:
 
 
 def _verdict_text(path: Path, verdict: _Verdict) -> str:
-    count = f"{verdict.transactions} transactions"
+    count = counted(verdict.transactions, "transaction")
     if verdict.first is not None and verdict.last is not None:
         count += f", zxid {hex64(verdict.first)} to {hex64(verdict.last)}"
     if verdict.state == "sound":

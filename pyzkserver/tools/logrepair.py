@@ -55,7 +55,9 @@ class _Plan:
         if self.believed:
             done.append(f"{len(self.believed)} checksums written anew")
         if self.cut is not None:
-            left = f"behind zxid {hex64(self.last)}" if self.last is not None else "before its first transaction"
+            left = (
+                f"behind zxid {hex64(self.last)}" if self.last is not None else "before its first transaction"
+            )
             done.append(f"cut at byte {self.cut.offset}, {left}")
         return " and ".join(done)
 
@@ -146,7 +148,11 @@ def _explain(path: Path, plan: _Plan) -> None:
     say("log", f"{path}: byte {plan.cut.offset}: {plan.cut.reason}")
     if isinstance(plan.cut, LogDamaged):
         say("log", f"{path}: what will be lost: {_count_behind(path, plan.cut)}")
-        later = [each.name for zxid, each in log_files(RealDisk(), path.absolute().parent) if zxid > (plan.last or 0)]
+        later = [
+            each.name
+            for zxid, each in log_files(RealDisk(), path.absolute().parent)
+            if zxid > (plan.last or 0)
+        ]
         later = [name for name in later if name != path.name]
         if later:
             say(
@@ -210,6 +216,7 @@ def _checksum_bytes(found: Found) -> Iterator[tuple[int, int]]:
 
 def _tell(path: Path, done: str, backup: Path | None, as_json: bool) -> None:
     if as_json:
-        print(json_line({"file": str(path), "repaired": backup is not None, "done": done, "backup": backup and str(backup)}))
+        kept = str(backup) if backup else None
+        print(json_line({"file": str(path), "repaired": backup is not None, "done": done, "backup": kept}))
     else:
         print(f"{path}: {done}" + (f"; as it was, it is now called {backup}" if backup else ""))

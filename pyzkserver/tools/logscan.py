@@ -43,7 +43,9 @@ class Found(NamedTuple):
 def check_is_log(path: Path) -> None:
     """Raises ToolError for what is no log at all, and so not a damaged one either."""
     if path.is_dir():
-        raise ToolError(f"{path} is a directory: name the logs in it, such as {path}/version-2/log.*", UNUSABLE)
+        raise ToolError(
+            f"{path} is a directory: name the logs in it, such as {path}/version-2/log.*", UNUSABLE
+        )
     with path.open("rb") as file:
         head = file.read(8)
     wanted = file_header()[:8]
@@ -70,7 +72,9 @@ def scan(path: Path, start: int = 0, *, pass_wrong_checksums: bool = True) -> It
             for entry in read_entries(chain(header, read_log_bytes(path, start))):
                 entry = entry._replace(offset=entry.offset + shift, end=entry.end + shift)
                 if last is not None and entry.txn.zxid < last:
-                    raise LogDamaged(entry.offset - shift, f"zxid 0x{entry.txn.zxid:x} comes after 0x{last:x}")
+                    raise LogDamaged(
+                        entry.offset - shift, f"zxid 0x{entry.txn.zxid:x} comes after 0x{last:x}"
+                    )
                 last = entry.txn.zxid
                 yield Found(entry)
             return

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyzkserver.storage import purge as storage
-from pyzkserver.storage.disk import Disk, RealDisk
-from pyzkserver.storage.recovery import snapshot_files
-from pyzkserver.storage.snapfile import is_whole
+from pyzkserver.storage.disk import RealDisk
 
 from .command import DONE, UNUSABLE, ToolError, json_line
 from .directories import Directories, ReadOnlyDisk, find_existing
-from .forms import size_text
+from .forms import counted, size_text
 
 __all__ = ["main"]
 
@@ -19,6 +17,7 @@ _DESCRIPTION = """\
 Deletes the snapshots but the newest COUNT whole ones, and the logs that are not needed to go on from those.
 It may run beside a server, ours or Apache's.
 """
+_ATTEMPTS = 5
 _STATUS = "Exit status: 0 done; 2 there is no data directory, or the words are wrong."
 
 
@@ -28,18 +27,15 @@ def main(words: Sequence[str]) -> int:
     directories = find_existing(options.where, options.log_dir)
     count = _count(options.count, directories)
     disk: _Trial | _Deleting = _Trial() if options.dry_run else _Deleting()
-    removed = storage.purge(disk, directories.snapshots, directories.logs, _rank(disk, directories, count))
     done = "would be removed" if options.dry_run else "removed"
-    for path in removed:
-        size = disk.sizes.get(path)
-        if size is None:
-            continue  # somebody else was quicker
+    _purge(disk, directories, count)
+    for path, size in disk.sizes.items():
         if options.json:
             print(json_line({"file": str(path), "bytes": size, "removed": not options.dry_run}))
         else:
             print(f"{path} {done} ({size_text(size)})")
     if not options.json:
-        print(f"{len(disk.sizes)} files {done}, {size_text(sum(disk.sizes.values()))}")
+        print(f"{counted(len(disk.sizes), 'file')} {done}, {size_text(sum(disk.sizes.values()))}")
     return DONE
 
 
@@ -76,25 +72,13 @@ def _count(asked: int | None, directories: Directories) -> int:
     return asked
 
 
-def _rank(disk: Disk, directories: Directories, count: int) -> int:
-    """How many snapshots to keep, so that ``count`` of them are whole (``findNValidSnapshots``)."""
-    candidates = snapshot_files(disk, directories.snapshots)
-    whole = 0
-    for number, (_, path) in enumerate(candidates, 1):
-        whole += _looks_whole(path)
-        if whole == count:
-            return number
-    return max(len(candidates), count)
-
-
-def _looks_whole(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-            file.seek(max(0, file.seek(0, 2) - 10))
-            return is_whole(path.name, head, file.read())
-    except FileNotFoundError:
-        return False
+def _purge(disk: "_Trial | _Deleting", directories: Directories, count: int) -> None:
+    for _ in range(_ATTEMPTS):
+        try:
+            storage.purge(disk, directories.snapshots, directories.logs, count)
+            return
+        except FileNotFoundError:
+            pass  # a server has purged at the same time
 
 
 class _Deleting(RealDisk):

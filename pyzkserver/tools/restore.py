@@ -14,7 +14,7 @@ from .command import DONE, WRONG, ToolError, say
 from .directories import LOCK, Directories, find
 from .document import load
 from .dumpreader import Contents, NotADump, read
-from .forms import hex64
+from .forms import counted, hex64
 
 __all__ = ["main"]
 
@@ -35,7 +35,8 @@ def main(words: Sequence[str]) -> int:
     if contents is None:
         return WRONG
     tree = contents.tree
-    what = f"{len(tree.nodes) - 1} znodes and {len(contents.sessions)} sessions, up to zxid {hex64(tree.last_zxid)}"
+    nodes, sessions = counted(len(tree.nodes) - 1, "znode"), counted(len(contents.sessions), "session")
+    what = f"{nodes} and {sessions}, as of zxid {hex64(tree.last_zxid)}"
     if options.check:
         print(f"{options.file}: sound: {what}")
         return DONE

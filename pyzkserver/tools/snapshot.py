@@ -18,7 +18,18 @@ from pyzkserver.storage.snapcodec import CompressionMissing
 from pyzkserver.storage.snapfile import Snapshot
 
 from .command import DONE, UNUSABLE, WRONG, ToolError, json_line, say
-from .forms import acl_form, acl_text, data_form, data_text, hex64, owner_fields, path_text, size_text, time_form
+from .forms import (
+    acl_form,
+    acl_text,
+    counted,
+    data_form,
+    data_text,
+    hex64,
+    owner_fields,
+    path_text,
+    size_text,
+    time_form,
+)
 
 __all__ = ["main"]
 
@@ -105,7 +116,9 @@ class _Found:
 
 def _read(path: Path) -> _Found:
     if path.is_dir():
-        raise ToolError(f"{path} is a directory: name the snapshots in it, {path}/version-2/snapshot.*", UNUSABLE)
+        raise ToolError(
+            f"{path} is a directory: name the snapshots in it, {path}/version-2/snapshot.*", UNUSABLE
+        )
     with path.open("rb") as file:
         if file.read(4) == b"ZKLG":
             raise ToolError(f"{path} is a transaction log: see pyzkserver log", UNUSABLE)
@@ -119,9 +132,9 @@ def _read(path: Path) -> _Found:
     found = _Found(path, tree, snapshot, zxid_of(path.name), tree.digest.value())
     wanted = snapshot.digest
     # Of a fuzzy one the digest is that of a later moment.
-    if wanted is not None and wanted.version == DIGEST_VERSION and wanted.zxid == found.zxid != 0:
-        if wanted.value != found.digest:
-            found.fault = f"its digest is {hex64(wanted.value)}, but that of its nodes {hex64(found.digest)}"
+    comparable = wanted is not None and wanted.version == DIGEST_VERSION and wanted.zxid == found.zxid != 0
+    if comparable and wanted is not None and wanted.value != found.digest:
+        found.fault = f"its digest is {hex64(wanted.value)}, but that of its nodes {hex64(found.digest)}"
     return found
 
 
@@ -151,7 +164,7 @@ def _show(found: _Found, options: argparse.Namespace) -> None:
                 told = {"file": str(found.path), "path": path, "depth": depth, "nodes": nodes, "bytes": size}
                 print(json_line(told))
             else:
-                print(f"{'  ' * depth}{path_text(path)}: {nodes} nodes, {size_text(size)} of data")
+                print(f"{'  ' * depth}{path_text(path)}: {counted(nodes, 'node')}, {size_text(size)} of data")
     elif options.verify:
         _show_verdict(found, options)
     elif options.json:
@@ -171,7 +184,7 @@ def _show_verdict(found: _Found, options: argparse.Namespace) -> None:
         told = {"file": str(found.path), "state": state, "nodes": len(found.tree.nodes) - 1}
         print(json_line({**told, "reason": found.fault} if found.fault else told))
     else:
-        print(f"{found.path}: {state}: {found.fault or f'{len(found.tree.nodes) - 1} znodes'}")
+        print(f"{found.path}: {state}: {found.fault or counted(len(found.tree.nodes) - 1, 'znode')}")
 
 
 def _summary_fields(found: _Found) -> dict[str, Any]:
@@ -193,7 +206,7 @@ def _summary_fields(found: _Found) -> dict[str, Any]:
         ephemerals=tree.ephemeral_count(),
         containers=len(tree.containers),
         ttlNodes=len(tree.ttl_nodes),
-        acls=len({node.acl for node in tree.nodes.values()}),
+        acls=len({acl_text(acl) for acl in {id(node.acl): node.acl for node in tree.nodes.values()}.values()}),
         sessions={hex64(id_): timeout for id_, timeout in sorted(snapshot.sessions.items())},
     )
     return told
@@ -204,9 +217,14 @@ def _summary(found: _Found) -> str:
     lines = [str(found.path)]
     lines.append(f"  zxid        {told['zxid'] or 'not in its name'}{_until(found)}")
     if "digest" in told:
-        compared = {True: "as that of its nodes", False: "which its nodes have when the log is replayed to there"}
+        compared = {
+            True: "as that of its nodes",
+            False: "which its nodes have when the log is replayed to there",
+        }
         fits = found.snapshot.digest is not None and found.snapshot.digest.value == found.digest
-        lines.append(f"  digest      {told['digest']['value']} at zxid {told['digest']['zxid']}, {compared[fits]}")
+        lines.append(
+            f"  digest      {told['digest']['value']} at zxid {told['digest']['zxid']}, {compared[fits]}"
+        )
     else:
         lines.append("  digest      not in it")
     kinds = f"{told['ephemerals']} ephemeral, {told['containers']} containers, {told['ttlNodes']} with a ttl"
@@ -216,7 +234,7 @@ def _summary(found: _Found) -> str:
     lines.append(f"  sessions    {len(told['sessions'])}")
     for id_, timeout in told["sessions"].items():
         count = len(found.tree.ephemerals.get(_signed(id_), ()))
-        lines.append(f"    {id_}  timeout {timeout} ms, {count} ephemeral nodes")
+        lines.append(f"    {id_}  timeout {timeout} ms, {counted(count, 'ephemeral node')}")
     if found.snapshot.unknown_acls:
         lines.append(f"  {len(found.snapshot.unknown_acls)} nodes get their ACL only from the log")
     return "\n".join(lines)

@@ -173,6 +173,7 @@ def recorded(seed: int, compression: str = "") -> Recorded:
     for chunk in snapfile.write(history.tree, history.sessions, compression=compression, chunk_bytes=1):
         chunks.append(chunk)
         history.run(5)
+    history.run(100)
     return Recorded(history, began, b"".join(chunks))
 
 
@@ -342,7 +343,7 @@ def test_ours_reads_what_apache_wrote(tmp_path: Path, classpath: str, compressio
     if compression == "snappy":
         pytest.importorskip("cramjam")
     method = {"zookeeper.snapshot.compression.method": compression}
-    with ExitStack() as killed, ExitStack() as left:
+    with ExitStack() as left, ExitStack() as killed:
         address = killed.enter_context(apache_on(tmp_path, classpath, **method))
         with client_of(address) as client:
             client.create("/before", b"")
@@ -372,11 +373,14 @@ def test_back_and_forth(tmp_path: Path, classpath: str) -> None:
     put_down(folder, f"snapshot.{began:x}", snapshot, log_name(history.txns[0].zxid), log_of(history))
     for round_number in (1, 2):
         held = read_back(folder)
-        with apache_on(folder, classpath) as address, client_of(address) as client:
+        with ExitStack() as left, ExitStack() as killed:
+            address = killed.enter_context(apache_on(folder, classpath))
+            client = left.enter_context(client_of(address))
             assert shown_by(client) == held_by(held.tree)
             write_everything(address, client, round_number)
             shown = shown_by(client)
             assert mismatches(address) == 0
+            killed.close()
         held = read_back(folder)
         assert held_by(held.tree) == shown
         folder = tmp_path / str(round_number)

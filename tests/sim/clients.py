@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import trio
 
@@ -54,6 +53,8 @@ OPEN = [ACL(int(Perms.ALL), Id("world", "anyone"))]
 READ_ONLY = [ACL(int(Perms.READ | Perms.ADMIN), Id("world", "anyone"))]
 PARENTS = ("/p", "/q")
 NAMES = ("a", "b", "c")
+TOP = b"top"
+"""The data of what is there from the beginning."""
 EVENT_XID = -1
 
 
@@ -85,6 +86,8 @@ class Book:
     mortal: set[str] = field(default_factory=set)
     answers: int = 0
     trace: list[str] = field(default_factory=list)
+    complaints: list[Exception] = field(default_factory=list)
+    """What clients found wrong while they listened, where nothing may be raised."""
 
     def note(self, text: str) -> None:
         self.trace.append(f"{trio.current_time():9.4f} {text}")
@@ -107,11 +110,13 @@ class Book:
 
     def check(self, tree: DataTree) -> None:
         """Hold it against what a server says after its recovery, which from then on is what is sure."""
-        assert tree.last_zxid >= self.shown, f"0x{self.shown:x} was shown, and 0x{tree.last_zxid:x} is the last"
+        assert tree.last_zxid >= self.shown, (
+            f"0x{self.shown:x} was shown, and 0x{tree.last_zxid:x} is the last"
+        )
         for path, (zxid, data) in self.sure.items():
             self._check_path(path, zxid, data, tree)
         for path, node in tree.nodes.items():
-            if node.data and node.data != b"top":
+            if node.data and node.data != TOP:
                 ask = self.tokens[node.data]
                 assert ask.outcome != "refused", f"{path} shows {node.data!r}, which was refused"
                 if ask.op == OpCode.MULTI and ask.outcome == "open":
@@ -119,7 +124,7 @@ class Book:
         self.sure = {
             path: (node.mzxid, node.data)
             for path, node in tree.nodes.items()
-            if node.data and node.data != b"top"
+            if node.data and node.data != TOP
         }
         self.unanswered.clear()
 
@@ -133,7 +138,9 @@ class Book:
             assert data is None or gone, f"{path} was {data!r} at 0x{zxid:x}, and is gone"
             return
         later = [ask.token for ask in self.unanswered if path in ask.writes]
-        assert node.data in later, f"{path} was {data!r} at 0x{zxid:x}, and is {node.data!r} at 0x{node.mzxid:x}"
+        assert node.data in later, (
+            f"{path} was {data!r} at 0x{zxid:x}, and is {node.data!r} at 0x{node.mzxid:x}"
+        )
 
     def _check_whole(self, ask: Ask, zxid: int, tree: DataTree) -> None:
         """Every part of a multi is there, or was changed again since."""
@@ -165,6 +172,7 @@ class SimClient:
         self._last_zxid = 0
         self._count = 0
         self._greeting = False
+        self._input = b""
 
     async def run(self, server: SimServer, pause: float) -> None:
         """Ask for things as long as the server lives."""
@@ -181,6 +189,18 @@ class SimClient:
             elif not self._greeting and not self.closing:
                 self._send([self._any() for _ in range(self.random.choice((1, 1, 2, 5)))])
 
+    async def furnish(self, server: SimServer) -> None:
+        """Create what all clients write to, and leave."""
+        self.server = server
+        self._connect(server)
+        paths = [*PARENTS, *(f"{parent}/pair{number}" for parent in PARENTS for number in range(3))]
+        asks = [Ask(OpCode.CREATE, CreateRequest(path, TOP, OPEN, 0)) for path in paths]
+        while self._greeting:
+            await trio.sleep(0.001)
+        self._send([*asks, Ask(OpCode.CLOSE_SESSION, b"")])
+        while self.waiting and not server.dead:
+            await trio.sleep(0.001)
+
     def hang_up(self) -> None:
         """The connection is gone, whoever ended it."""
         connection, self.connection = self.connection, None
@@ -191,6 +211,7 @@ class SimClient:
             self.closing = True
         self.waiting.clear()
         self._greeting = False
+        self._input = b""
 
     # what it says
 
@@ -312,8 +333,13 @@ class SimClient:
             return
         outbox, connection.outbox = connection.outbox, []
         connection.queued = 0
-        for packet in outbox:
-            self._hear(packet[4:])
+        self._input += b"".join(outbox)
+        try:
+            while len(self._input) >= 4 and len(self._input) >= (end := 4 + int.from_bytes(self._input[:4])):
+                payload, self._input = self._input[4:end], self._input[end:]
+                self._hear(payload)
+        except Exception as error:
+            self.book.complaints.append(error)
         if connection.closing:
             self.hang_up()
         elif connection.backlog:
@@ -324,10 +350,10 @@ class SimClient:
             connection.receive(b"")
 
     def _hear(self, payload: bytes) -> None:
-        self.heard = trio.current_time()
+        silent, self.heard = trio.current_time() - self.heard, trio.current_time()
         self.book.answers += 1
         if self._greeting:
-            self._welcomed(ConnectResponse.decode(payload))
+            self._welcomed(ConnectResponse.decode(payload), silent)
             return
         header = ReplyHeader.decode(payload)
         self.book.note(f"{self.name} hears {header.xid} 0x{header.zxid:x} {header.err}")
@@ -337,24 +363,21 @@ class SimClient:
         assert header.zxid >= self._last_zxid, "time goes backwards"
         self._last_zxid = header.zxid
         xid, ask = self.waiting.popleft()
-        assert xid == header.xid or header.xid == -2 and ask.op == OpCode.PING
+        assert header.xid == (-2 if ask.op == OpCode.PING else xid)
         if header.err:
             ask.outcome = "refused"
         else:
             self._succeeded(ask, header.zxid, payload[16:])
 
-    def _welcomed(self, welcome: ConnectResponse) -> None:
+    def _welcomed(self, welcome: ConnectResponse, silent: float) -> None:
         self._greeting = False
         self.book.note(f"{self.name} has session 0x{welcome.session_id:x} for {welcome.time_out} ms")
-        if welcome.time_out == 0:
-            silent = trio.current_time() - self.heard_before
+        if welcome.time_out:
+            self.session_id, self.password = welcome.session_id, welcome.passwd or b""
+        else:
             assert self.closing or silent * 1000 >= self.timeout, f"{self.name}: its session was lost"
-            self.session_id, self.password, self.closing = 0, bytes(16), False
-            return
-        if self.session_id:
-            assert not self.closing or True
+            self.session_id, self.password = 0, bytes(16)
         self.closing = False
-        self.session_id, self.password = welcome.session_id, welcome.passwd or b""
 
     def _succeeded(self, ask: Ask, zxid: int, body: bytes) -> None:
         if ask.op == OpCode.MULTI:
@@ -365,7 +388,7 @@ class SimClient:
         elif ask.op == OpCode.GET_DATA:
             response = GetDataResponse.decode(body)
             assert response.stat.mzxid <= zxid
-            if response.data and response.data != b"top":
+            if response.data and response.data != TOP:
                 assert self.book.tokens[response.data].outcome != "refused", f"{response.data!r} was refused"
             return
         elif ask.op == OpCode.CREATE:
@@ -375,7 +398,3 @@ class SimClient:
         elif ask.op == OpCode.CLOSE_SESSION:
             self.session_id, self.password, self.closing = 0, bytes(16), False
         self.book.acknowledged(ask, zxid)
-
-
-def _unused(*_: Any) -> None:
-    pass

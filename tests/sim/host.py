@@ -21,25 +21,29 @@ WALL_CLOCK = 1_700_000_000_000  # ms since 1970
 
 
 class SimHost(Host):
-    """One process on one machine.  ``workers`` are those that the server asked for, by name."""
+    """One process on one machine.
+
+    ``workers`` are those that the server asked for, by name; a job takes up to ``slowness`` seconds.
+    """
 
     disk: SimDisk
 
-    def __init__(
-        self, disk: SimDisk, random: Random | None = None, *, latency: Callable[[], float] = lambda: 0.0
-    ) -> None:
+    def __init__(self, disk: SimDisk, random: Random | None = None, *, slowness: float = 0.0) -> None:
         super().__init__(lambda: WALL_CLOCK / 1000 + trio.current_time())
         self.random = random or Random(0)
         self.disk = disk
         self.workers: dict[str, SimWorker] = {}
         self.power_failed = trio.Event()
         self.new_worker = self._new_worker
-        self._latency = latency
+        self._slowness = slowness
 
     @property
     def flusher(self) -> SimWorker:
         """What writes the log."""
         return self.workers["pyzkserver-flush"]
+
+    def _latency(self) -> float:
+        return self.random.random() * self._slowness
 
     def _new_worker(self, name: str) -> SimWorker:
         self.workers[name] = SimWorker(self._latency, self.power_failed.set)

@@ -86,7 +86,7 @@ def test_what_is_applied_leaves_the_overlay() -> None:
         assert view is not None
         assert view.data == b"3"
         world.commit()
-        assert len({zxid for zxid, _, _ in world.pending.changes}) == left
+        assert len({zxid for zxid, *_ in world.pending.changes}) == left
     assert world.pending.find("/a") is world.node("/a")
     assert not world.pending.latest
 
@@ -99,7 +99,7 @@ def test_several_may_be_applied_at_once() -> None:
     for txn in list(world.in_flight)[:3]:
         world.tree.apply(txn)
     world.pending.applied(3)
-    assert [path for _, path, _ in world.pending.changes] == ["", "/3"]
+    assert [path for _, path, *_ in world.pending.changes] == ["", "/3"]
     assert set(world.pending.latest) == {"", "/", "/3"}
 
 
