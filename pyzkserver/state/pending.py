@@ -23,6 +23,8 @@ __all__ = ["NodeView", "Pending", "PendingNode"]
 _CREATES = frozenset({OpCode.CREATE, OpCode.CREATE2, OpCode.CREATE_TTL, OpCode.CREATE_CONTAINER})
 
 
+_ROOT = ("", "/")  # it stands in the tree under two names
+
 _DIGEST_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -94,9 +96,9 @@ class PendingNode:
 class Pending:
     """The overlay.
 
-    ``changes`` holds every change in order of zxid, with what the digest gained by it.  ``latest`` holds the last change of each path; it is
-    empty whenever ``changes`` is.  ``digest`` is the tree's once all of it is applied, or None where no
-    digests are kept.
+    ``changes`` holds every change in order of zxid, with what the digest gained by it.  ``latest`` holds the
+    last change of each path; it is empty whenever ``changes`` is.  ``digest`` is the tree's once all of it is
+    applied, or None where no digests are kept.
     """
 
     def __init__(self, tree: DataTree) -> None:
@@ -186,9 +188,9 @@ class Pending:
         return 0 if node is None else node.digest
 
     def _show(self, path: str, change: PendingNode) -> None:
-        # The root stands in the tree under two names.
-        for alias in ("", "/") if path in ("", "/") else (path,):
-            self.latest[alias] = change
+        self.latest[path] = change
+        if path in _ROOT:
+            self.latest[""] = self.latest["/"] = change
 
     def _created(
         self, zxid: int, time: int, session_id: int, body: CreateTxn | CreateTTLTxn | CreateContainerTxn
@@ -201,7 +203,8 @@ class Pending:
         self._enter(zxid, parent_path, parent)
         node = PendingNode()
         node.exists = True
-        node.data, node.acl = body.data, intern(body.acl or ())
+        node.data = body.data
+        node.acl = body.acl if type(body.acl) is Acl else intern(body.acl or ())
         node.czxid = node.mzxid = node.pzxid = zxid
         node.ctime = node.mtime = time
         if isinstance(body, CreateTxn):
@@ -244,8 +247,10 @@ class Pending:
     def _forget(self, path: str, change: PendingNode) -> None:
         """The tree holds all that was proposed of this node."""
         if self.latest.get(path) is change:
-            for alias in ("", "/") if path in ("", "/") else (path,):
-                del self.latest[alias]
+            del self.latest[path]
+            if path in _ROOT:
+                self.latest.pop("", None)
+                self.latest.pop("/", None)
         if change.digest:
             node = self.tree.nodes.get(path)
             if node is not None:

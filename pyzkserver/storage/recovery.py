@@ -126,14 +126,15 @@ def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered) -> 
     last = None
     for number, (begins, path) in enumerate(files[first:], first):
         newest = number == len(files) - 1
-        recovered.replayed.append(path)
         before = last
         for entry in _entries(disk, path, newest=newest):
             _expect(path, start, last, entry.txn.zxid)
             last = entry.txn.zxid
             if last > start:
                 _apply(entry, path, recovered)
-        if newest and last == before and begins > max(start, last or 0):
+        if last != before:
+            recovered.replayed.append(path)
+        elif newest and begins > max(start, last or 0):
             # It was begun, and nothing got into it; but its name tells what must stand before it.
             _expect(path, start, last, begins)
     if recovered.transactions:

@@ -1,4 +1,4 @@
-"""Reading snapshots: bytes into a tree.  How a snapshot is laid out is said in ``snapfile.py``.
+"""Reading snapshots: bytes into a tree.  How a snapshot is laid out is said in ``snaplayout.py``.
 
 The reader is pushed: it takes chunks as they come, so that a million nodes are never held twice, and whoever
 reads them from a leader can do other things between two chunks.  Nothing here opens a file, and nothing is
@@ -78,7 +78,7 @@ class SnapshotReader:
         self._sealed = sealed
         self._acls: dict[int, Acl] = {OPEN_ACL_ID: OPEN_ACL}
         self._left = 0
-        self._digesting = tree.digest.touched is not None
+        self._digesting = tree.digest.enabled
         self._digest_sum = 0
         self._count = 0
         # Everything before _at is read, everything before _summed is in _checksum.
@@ -115,7 +115,7 @@ class SnapshotReader:
     def finish(self) -> Snapshot:
         """There is no more.  Raises SnapshotDamaged unless all was there and is as it was written."""
         if not self.done:
-            raise SnapshotDamaged(self._base + len(self._data), "the snapshot ends before its nodes do")
+            self._fail("the snapshot ends before its nodes do", self._at + self._have)
         if self._sealed:
             checksum = self._sum_up()
             try:
@@ -362,7 +362,7 @@ class SnapshotReader:
         digest = self._tree.digest
         if digest.touched is not None:
             digest.touched.clear()
-            digest._sum = self._digest_sum
+        digest.carry(self._digest_sum)
         _set_up_quotas(self._tree)
         self.done = True
         return False

@@ -8,7 +8,7 @@ from typing import Any
 
 from .command import UNUSABLE, ToolError
 
-__all__ = ["Doubled", "load"]
+__all__ = ["Doubled", "load", "name_of"]
 
 
 class Doubled(dict[str, Any]):
@@ -17,9 +17,14 @@ class Doubled(dict[str, Any]):
     name = ""
 
 
+def name_of(path: Path) -> str:
+    """What people call it."""
+    return "standard input" if str(path) == "-" else str(path)
+
+
 def load(path: Path) -> Any:
     """Read a file, or standard input for ``-``.  Raises ToolError, which says where it cannot be understood."""
-    name = "standard input" if str(path) == "-" else str(path)
+    name = name_of(path)
     raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     try:
         text = raw.decode("utf-8-sig")

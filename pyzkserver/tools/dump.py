@@ -80,13 +80,13 @@ def _last_zxid(state: State) -> int:
 
 def _summary(state: State, zxid: int) -> str:
     recovered = state.recovered
-    came_from = (
-        "the logs" if recovered.snapshot_zxid is None else f"snapshot {hex64(recovered.snapshot_zxid)}"
+    nodes = counted(len(recovered.tree.nodes) - 1, "znode")  # the root stands there twice
+    sessions = counted(len(recovered.sessions), "session")
+    snapshot = (
+        "no snapshot" if recovered.snapshot_zxid is None else f"snapshot {hex64(recovered.snapshot_zxid)}"
     )
-    return (
-        f"{counted(len(recovered.tree.nodes) - 1, 'znode')} and {counted(len(recovered.sessions), 'session')}, as of"
-        f" zxid {hex64(zxid)} ({snapshot}, and {counted(recovered.transactions, 'transaction')} after it)"
-    )
+    replayed = counted(recovered.transactions, "transaction")
+    return f"{nodes} and {sessions}, as of zxid {hex64(zxid)} ({snapshot}, and {replayed} after it)"
 
 
 @contextmanager

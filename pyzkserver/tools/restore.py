@@ -12,7 +12,7 @@ from pyzkserver.storage.snapshots import write_snapshot
 
 from .command import DONE, WRONG, ToolError, say
 from .directories import LOCK, Directories, find
-from .document import load
+from .document import load, name_of
 from .dumpreader import Contents, NotADump, read
 from .forms import counted, hex64
 
@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> int:
     nodes, sessions = counted(len(tree.nodes) - 1, "znode"), counted(len(contents.sessions), "session")
     what = f"{nodes} and {sessions}, as of zxid {hex64(tree.last_zxid)}"
     if options.check:
-        print(f"{options.file}: sound: {what}")
+        print(f"{name_of(options.file)}: sound: {what}")
         return DONE
     target = find(options.where, options.log_dir)
     path = _put_in_place(contents, target, options.compression, force=options.force)
@@ -81,13 +81,13 @@ def _read(path: Path) -> Contents | None:
         contents = read(load(path), int(time.time() * 1000))
     except NotADump as error:
         for reason in error.reasons:
-            say("restore", f"{path}: {reason}")
+            say("restore", f"{name_of(path)}: {reason}")
         return None
     finally:
         if collecting:
             gc.enable()
     for note in contents.notes:
-        say("restore", f"{path}: {note}")
+        say("restore", f"{name_of(path)}: {note}")
     return contents
 
 

@@ -206,7 +206,9 @@ def _summary_fields(found: _Found) -> dict[str, Any]:
         ephemerals=tree.ephemeral_count(),
         containers=len(tree.containers),
         ttlNodes=len(tree.ttl_nodes),
-        acls=len({acl_text(acl) for acl in {id(node.acl): node.acl for node in tree.nodes.values()}.values()}),
+        acls=len(
+            {acl_text(acl) for acl in {id(node.acl): node.acl for node in tree.nodes.values()}.values()}
+        ),
         sessions={hex64(id_): timeout for id_, timeout in sorted(snapshot.sessions.items())},
     )
     return told

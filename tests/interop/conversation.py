@@ -70,7 +70,6 @@ class Await:
     """Wait until so many frames, or the end of the stream, have come by themselves."""
 
     frames: int = 1
-    within: float = PATIENCE
 
     @property
     def text(self) -> str:
@@ -294,7 +293,7 @@ class Conversation:
 
     def _await(self, who: str, what: Await) -> None:
         connection = self.connections[who]
-        until = time.monotonic() + what.within
+        until = time.monotonic() + PATIENCE
         for _ in range(what.frames):
             if not connection.ended:
                 self._record(connection, connection.read_frame(until))

@@ -142,7 +142,7 @@ SCENARIOS = [
             B,
             ("a", create_container("/t", b"", OPEN)),
             ("b", exists("/t", True)),
-            ("b", Await(1, within=5)),
+            ("b", Await(1)),
             ("a", exists("/t")),
         ],
         server="never used",

@@ -97,7 +97,7 @@ class Book:
 
     def acknowledged(self, ask: Ask, zxid: int) -> None:
         ask.outcome = "done"
-        for path in ask.writes:
+        for path in ask.writes if ask.token else ():
             self._enter(path, zxid, ask.token)
             if ask.mortal:
                 self.mortal.add(path)
@@ -121,11 +121,12 @@ class Book:
                 assert ask.outcome != "refused", f"{path} shows {node.data!r}, which was refused"
                 if ask.op == OpCode.MULTI and ask.outcome == "open":
                     self._check_whole(ask, node.mzxid, tree)
-        self.sure = {
-            path: (node.mzxid, node.data)
-            for path, node in tree.nodes.items()
-            if node.data and node.data != TOP
-        }
+        self.sure = {}
+        for path, node in tree.nodes.items():
+            if node.data and node.data != TOP:
+                self.sure[path] = node.mzxid, node.data
+                if self.tokens[node.data].mortal:
+                    self.mortal.add(path)
         self.unanswered.clear()
 
     def _check_path(self, path: str, zxid: int, data: bytes | None, tree: DataTree) -> None:
@@ -221,7 +222,7 @@ class SimClient:
         request = ConnectRequest(
             0, self._last_zxid, self.timeout, self.session_id, self.password, False
         ).encode()
-        self.connection.receive(frame(request))
+        self._give(self.connection, frame(request))
 
     def _send(self, asks: list[Ask]) -> None:
         data = b""
@@ -234,7 +235,11 @@ class SimClient:
                 self.closing = True
                 break
         assert self.connection is not None
-        self.connection.receive(data)
+        self._give(self.connection, data)
+
+    def _give(self, connection: Connection, data: bytes) -> None:
+        connection.receive(data)
+        self._woken(connection)  # as a data plane does: what is answered at once wakes nobody
 
     def _token(self) -> bytes:
         self._count += 1
@@ -347,7 +352,7 @@ class SimClient:
 
     def _continue(self, connection: Connection) -> None:
         if connection is self.connection and self.server is not None and not self.server.dead:
-            connection.receive(b"")
+            self._give(connection, b"")
 
     def _hear(self, payload: bytes) -> None:
         silent, self.heard = trio.current_time() - self.heard, trio.current_time()

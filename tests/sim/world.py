@@ -74,7 +74,7 @@ def recount(tree: DataTree) -> int:
 class World:
     """One seed's world."""
 
-    def __init__(self, seed: int, *, lives: int = 4, scattered: bool = False) -> None:
+    def __init__(self, seed: int, *, lives: int = 3, scattered: bool = False) -> None:
         self.seed = seed
         self.random = Random(seed)
         self.lives = lives
@@ -108,9 +108,9 @@ class World:
         """Live through all lives, and one more in peace."""
         for life in range(self.lives):
             server = await self._start(rough=True)
-            await self._live(server, self.random.choice((0.1, 0.5, 1.5)), rough=True, first=life == 0)
+            await self._live(server, self.random.choice((0.05, 0.1, 0.4)), rough=True, first=life == 0)
         server = await self._start(rough=False)
-        await self._live(server, 0.3, rough=False, first=False)
+        await self._live(server, 0.05, rough=False, first=False)
         server = await self._start(rough=False)
         server.stop()
 
@@ -150,12 +150,12 @@ class World:
             else "stop"
         )
         if fault == "call":
-            self.disk.power_off_at(self.random.randrange(1, 150))
+            self.disk.power_off_at(self.random.randrange(1, self.random.choice((10, 50, 200))))
         elif fault == "disk":
             half = self.random.random() < 0.5
-            self.disk.fail_at(self.random.randrange(1, 150), errno.ENOSPC, half=half)
+            self.disk.fail_at(self.random.randrange(1, self.random.choice((10, 50, 200))), errno.ENOSPC, half=half)
         elif fault == "dead disk":
-            self.disk.fail_at(self.random.randrange(1, 150), errno.EIO, forever=True)
+            self.disk.fail_at(self.random.randrange(1, self.random.choice((10, 50, 200))), errno.EIO, forever=True)
         failure = await self._serve(server, seconds, first=first)
         self._end(server, fault, failure)
         for client in self.clients:
@@ -165,7 +165,7 @@ class World:
 
     async def _serve(self, server: SimServer, seconds: float, *, first: bool) -> StorageFailed | None:
         """Until the time is up, the power fails or the server gives up; the latter is returned."""
-        pause = self.random.choice((0.005, 0.02, 0.05))
+        pause = self.random.choice((0.002, 0.01, 0.02))
         try:
             with trio.move_on_after(seconds):
                 async with trio.open_nursery() as nursery:

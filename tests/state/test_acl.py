@@ -299,6 +299,23 @@ def test_equal_acls_are_one_object() -> None:
     assert intern([entry(1, *ANN)]) is not intern([entry(3, *ANN)])
 
 
+def test_an_acl_that_was_interned_before_it_was_judged_is_judged_all_the_same() -> None:
+    """Requests that are decoded in place carry such ones; only world:anyone alone needs no judging."""
+    rules, strict = AccessRules(), AccessRules(digest_enabled=False)
+    for perms in (0, 1, 31, 0x40):
+        settled = intern([entry(perms, "world", "anyone")])
+        assert rules.fix_up(settled, [], "/p") is settled
+    assert intern(settled) is settled
+    assert refusal(rules, intern([]), []) is ErrorCode.INVALID_ACL
+    assert refusal(rules, intern([entry(1, "world", "someone")]), []) is ErrorCode.INVALID_ACL
+    assert refusal(rules, intern([entry(1, "ip", "anyone")]), []) is ErrorCode.INVALID_ACL
+    assert refusal(strict, intern([entry(1, *ANN)]), []) is ErrorCode.INVALID_ACL
+    doubled = intern([entry(1, "world", "anyone")] * 2)
+    assert len(rules.fix_up(doubled, [], "/p")) == 1
+    both = intern([entry(1, "world", "anyone"), entry(1, "auth", "")])
+    assert list(rules.fix_up(both, [BOB], "/p")) == [entry(1, "world", "anyone"), entry(1, *BOB)]
+
+
 def test_masked_hides_the_hashes_of_digests_only() -> None:
     """Compatibility fact 35: user:x for everyone who may not administer the node."""
     acl = [
