@@ -20,7 +20,6 @@ def run(config: Config, *, quiet: bool = False) -> None:
     """Serve until SIGINT or SIGTERM.  Raises what keeps the server from serving."""
     # Hundreds of thousands of nodes live long, and requests leave no cycles behind: look for them rarely.
     gc.set_threshold(50_000, 20, 100)
-    gc.freeze()
     try:
         trio.run(_serve, config, quiet)
     except BaseExceptionGroup as group:
@@ -35,6 +34,8 @@ async def _serve(config: Config, quiet: bool) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             running: RunningServer = await nursery.start(serve, config)
+            # What is here now stays: a collector that looks through a million znodes takes a third of a second.
+            gc.freeze()
             if not quiet:
                 print(_greeting(config, running), flush=True)
             async for number in signals:

@@ -40,9 +40,7 @@ def node_digest(path: str, node: Digestible) -> int:
     """One node's share.  The root counts as the empty path, what is below /zookeeper not at all."""
     if path.startswith(_EXCLUDED):
         return 0
-    crc = zlib.crc32(("" if path == "/" else path).encode("utf-8", "surrogatepass"))
-    if node.data:
-        crc = zlib.crc32(node.data, crc)
+    raw = b"" if path == "/" else path.encode("utf-8", "surrogatepass")
     fields = _FIELDS.pack(
         node.czxid,
         node.mzxid,
@@ -54,8 +52,8 @@ def node_digest(path: str, node: Digestible) -> int:
         node.aversion,
         node.ephemeral_owner,
     )
-    # Apache sums up in a buffer of 60 bytes, of which the nine fields fill all.
-    return zlib.crc32(fields, crc)
+    # One call over a copy is quicker than three.
+    return zlib.crc32(raw + node.data + fields if node.data else raw + fields)
 
 
 class TreeDigest:

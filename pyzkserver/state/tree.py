@@ -5,12 +5,12 @@ another, and is applied as it is.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.wire.jute import Record
-from pyzkserver.wire.records import EventType
+from pyzkserver.wire.records import ACL, EventType
 from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import (
     CloseSessionTxn,
@@ -23,7 +23,7 @@ from pyzkserver.wire.txns import (
     SetDataTxn,
 )
 
-from .acl import READ_ONLY_ACL, Acl, intern
+from .acl import OPEN_ACL, READ_ONLY_ACL, Acl, intern
 from .digest import LOG_INTERVAL, TreeDigest
 from .node import CONTAINER_OWNER, Node, NodeKind, kind_of, ttl_owner, wrap32
 from .paths import CONFIG_NODE, LIMIT_NODE, PROC_NODE, QUOTA_NODE, STAT_NODE, split_parent
@@ -179,7 +179,7 @@ class DataTree:
             owner = ttl_owner(body.ttl) or 0
         else:
             owner = CONTAINER_OWNER
-        acl = body.acl if type(body.acl) is Acl else intern(body.acl or ())
+        acl = body.acl if type(body.acl) is Acl else _stored(body.acl)
         parent_path, name = split_parent(path)
         parent = self.nodes.get(parent_path)
         if parent is None:
@@ -307,7 +307,7 @@ class DataTree:
     def _set_acl(self, txn: Transaction, body: SetACLTxn) -> Applied:
         path = body.path or ""
         node = self.find(path)
-        node.acl = intern(body.acl or ())
+        node.acl = _stored(body.acl)
         node.aversion = body.version
         node.changed()
         self._touch("" if path == "/" else path, node)
@@ -371,3 +371,8 @@ class DataTree:
         track.add(count, size)
         stat.data = track.encode()
         stat.changed()
+
+
+def _stored(acl: Sequence[ACL] | None) -> Acl:
+    """The ACL of a transaction.  A null one, of a server that knew no better, is open to all."""
+    return OPEN_ACL if acl is None else intern(acl)

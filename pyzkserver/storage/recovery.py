@@ -47,8 +47,9 @@ class Recovered:
     """The zxid that the logs must reach: up to it the snapshot holds some changes, and others not."""
     unknown_acls: list[str] = field(default_factory=list)
     """Paths whose ACL the snapshot does not hold; the logs must set it."""
-    replayed: list[Path] = field(default_factory=list)
-    """The logs that were read, the oldest first."""
+    newest_log: Path | None = None
+    newest_end: int = 0
+    """Where its last entry ends."""
 
 
 def snapshot_files(disk: Disk, directory: Path) -> list[tuple[int, Path]]:
@@ -127,14 +128,14 @@ def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered) -> 
     for number, (begins, path) in enumerate(files[first:], first):
         newest = number == len(files) - 1
         before = last
+        recovered.newest_log, recovered.newest_end = path, 0
         for entry in _entries(disk, path, newest=newest):
             _expect(path, start, last, entry.txn.zxid)
             last = entry.txn.zxid
+            recovered.newest_end = entry.end
             if last > start:
                 _apply(entry, path, recovered)
-        if last != before:
-            recovered.replayed.append(path)
-        elif newest and begins > max(start, last or 0):
+        if newest and last == before and begins > max(start, last or 0):
             # It was begun, and nothing got into it; but its name tells what must stand before it.
             _expect(path, start, last, begins)
     if recovered.transactions:

@@ -110,8 +110,8 @@ def write(
 ) -> Iterator[bytes]:
     """A snapshot of the tree, and of the sessions (id → timeout in milliseconds) as they are now.
 
-    It begins with this call, after ``tree.last_zxid``, which belongs into its name; no node may have been
-    created by a later transaction.  Between two chunks transactions may be applied to the tree, but it must
+    It begins with this call, after ``tree.last_zxid``, which belongs into its name: nodes of later
+    transactions are left to the log.  Between two chunks transactions may be applied to the tree, but it must
     not be emptied.  A chunk takes about a millisecond and has about ``chunk_bytes`` bytes, more only where a
     single node has; it may be empty.  Raises CompressionMissing.
     """

@@ -12,7 +12,7 @@ from pyzkserver.host import Host
 from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.tree import DataTree
 
-from .disk import Disk, RealDisk, ThreadWorker, Worker, in_worker
+from .disk import Disk, File, RealDisk, ThreadWorker, Worker, in_worker
 from .filelog import FileLog, StorageFailed
 from .purge import purge
 from .recovery import DataDirectoryError, Recovered, recover
@@ -122,16 +122,33 @@ class Store:
         self._disk.remove(directory / _PROBE)
 
     def _make_durable(self, recovered: Recovered) -> None:
-        """What was read may be in the kernel's memory only, if a server was killed there; it is shown now."""
-        for path in recovered.replayed:
+        """Make sure of what was read: from now on it is shown.
+
+        Where a server was killed, it may be in the kernel's memory only.  Where a flush failed, the kernel takes
+        it for written although it is not: only writing it once more helps.  Both can only be so in the newest
+        log, for each is safe before the next one is begun.
+        """
+        if not self._config.force_sync:
+            return
+        path = recovered.newest_log
+        if path is not None and path.name in self._disk.names(self.logs):
             file = self._disk.open(path)
             try:
+                self._write_again(file, path, recovered.newest_end)
                 file.sync()
             finally:
                 file.close()
         for directory in self._both(self.snapshots, self.logs):
             self._disk.sync_directory(directory)
             self._disk.sync_directory(directory.parent)
+
+    def _write_again(self, file: File, path: Path, end: int) -> None:
+        position = 0
+        for chunk in self._disk.read(path):
+            file.write(chunk[: end - position], position)
+            position += len(chunk)
+            if position >= end:
+                return
 
     def _write_snapshot(self, recovered: Recovered) -> None:
         compression = self._config.snapshot_compression_method

@@ -96,8 +96,14 @@ def _fields(node: Node) -> dict[str, Any]:
     return fields
 
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        # Nothing is nested in those that stand for data or a stat; and there are many.
+        return "{" + ", ".join([f'"{key}": {_encode(part)}' for key, part in value.items()]) + "}"
+    return _encode(value)
 
 
 class JsonWriter:

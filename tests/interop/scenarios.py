@@ -2,6 +2,8 @@
 
 from . import (
     scenarios_acls,
+    scenarios_auth,
+    scenarios_kinds,
     scenarios_malformed,
     scenarios_multis,
     scenarios_paths,
@@ -9,6 +11,7 @@ from . import (
     scenarios_settings,
     scenarios_tree,
     scenarios_upkeep,
+    scenarios_watch_modes,
     scenarios_watches,
 )
 from .conversation import Scenario
@@ -17,9 +20,12 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for module in (
         scenarios_tree,
+        scenarios_kinds,
         scenarios_paths,
         scenarios_watches,
+        scenarios_watch_modes,
         scenarios_acls,
+        scenarios_auth,
         scenarios_multis,
         scenarios_sessions,
         scenarios_malformed,

@@ -75,7 +75,7 @@ SCENARIOS = [
             ("c", Raw(b"", "connects")),
             ("a", sync("/")),
             ("b", Drop()),
-            ("a", Pause(0.1)),
+            ("a", Pause(0.2)),
             ("a", sync("/")),
             ("d", Connect()),
             ("d", sync("/")),

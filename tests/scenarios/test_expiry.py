@@ -1,6 +1,7 @@
 """What happens to a client that was silent for too long, and to those who relied on it."""
 
 import queue
+import socket
 
 from kazoo.protocol.states import WatchedEvent
 
@@ -47,10 +48,16 @@ def test_a_session_that_is_closed_leaves_at_once() -> None:
 
 def test_a_client_that_vanishes_is_missed_only_when_its_time_is_up() -> None:
     """A connection that breaks is no reason to take its session's nodes away."""
-    with Stage() as stage, acting(stage) as watcher, acting(stage, timeout=4) as worker:
+    with (
+        Stage() as stage,
+        acting(stage) as watcher,
+        socket.socket() as nowhere,
+        acting(stage, timeout=4) as worker,
+    ):
         worker.client.create("/here", ephemeral=True)
-        # It never gets through again, nor does its goodbye.
-        worker.client.hosts = worker.client.set_hosts("127.0.0.1:1") or []
+        # It never gets through again, nor does its goodbye: nobody listens where it looks.
+        nowhere.bind(("127.0.0.1", 0))
+        worker.client.set_hosts(f"127.0.0.1:{nowhere.getsockname()[1]}")
         connection = next(
             each
             for each in stage.running.service.connections

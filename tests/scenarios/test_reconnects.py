@@ -1,5 +1,6 @@
 """Connections that break, and what a client finds when it is back."""
 
+import dataclasses
 import queue
 import socket
 
@@ -48,19 +49,26 @@ def test_kazoo_comes_back_to_its_session() -> None:
 
 
 def test_kazoo_finds_a_server_that_came_back_empty() -> None:
-    """A server in memory that is restarted knows nobody: sessions are lost, and begin anew."""
+    """3: a server in memory that is restarted has not seen what its old clients saw, and turns them away until
+    it has; then they hear that their sessions are lost, and begin anew."""
     stage = Stage()
     with stage:
-        stage.config = type(stage.config)(client_port=stage.port, max_client_cnxns=0)
+        stage.config = dataclasses.replace(stage.config, client_port=stage.port)
         with acting(stage) as client:
             client.client.create("/a", ephemeral=True)
+            session, seen = client.client.client_id[0], stage.statistics()["last_zxid"]
             stage.stop()
             client.hears("SUSPENDED")
             stage.start()
-            client.hears("LOST")
-            client.hears("CONNECTED")
-            assert client.client.exists("/a") is None
-            client.client.create("/a", ephemeral=True)
+            with acting(stage) as other:
+                while stage.statistics()["last_zxid"] < seen:
+                    assert session not in stage.running.replica.sessions.by_id
+                    other.client.create("/news", sequence=True)
+                client.hears("LOST")
+                client.hears("CONNECTED")
+                assert client.client.exists("/a") is None
+                client.client.create("/a", ephemeral=True)
+                assert other.client.get("/a")[1].ephemeralOwner == client.client.client_id[0]
 
 
 class RawClient:

@@ -147,8 +147,11 @@ class Book:
         """Every part of a multi is there, or was changed again since."""
         for path in ask.writes:
             node = tree.nodes.get(path)
-            changed_since = path in self.mortal or any(
-                path in other.deletes or path in other.writes for other in self.unanswered if other is not ask
+            others = (other for other in self.unanswered if other is not ask)
+            changed_since = (
+                path in self.mortal
+                or self.sure.get(path, (0, None))[0] > zxid
+                or any(path in other.deletes or path in other.writes for other in others)
             )
             assert changed_since or (node is not None and node.data == ask.token), f"half of {ask} is there"
 

@@ -42,8 +42,6 @@ class _File:
         self.safe = bytearray()
         self.waiting: list[_Change] = []
         """What the next sync makes durable."""
-        self.dropped: list[_Change] = []
-        """What a sync that failed was about: only chance makes it durable."""
 
     def change(self, change: _Change) -> None:
         _apply(self.seen, change)
@@ -54,8 +52,9 @@ class _File:
             _apply(self.safe, change)
         self.waiting.clear()
 
-    def fail_to_sync(self) -> None:
-        self.dropped += self.waiting
+    def fail_to_sync(self, random: Random) -> None:
+        """Some of it gets to the platter, and the rest never will."""
+        self.safe = _torn(self.safe, self.waiting, random)
         self.waiting.clear()
 
 
@@ -92,6 +91,21 @@ def _apply(data: bytearray, change: _Change) -> None:
         data[change.position : end] = change.data
 
 
+def _torn(safe: bytearray, changes: list[_Change], random: Random) -> bytearray:
+    """The first changes happened, and of the next one a part."""
+    data = bytearray(safe)
+    kept = random.randrange(len(changes) + 1)
+    for change in changes[:kept]:
+        _apply(data, change)
+    torn = changes[kept] if kept < len(changes) else None
+    if isinstance(torn, _Write):
+        end = torn.position + len(torn.data)
+        if len(data) < end and random.random() < 0.3:
+            _apply(data, _Resize(end))  # the size was kept, and the data was not
+        _apply(data, _Write(torn.position, torn.data[: random.randrange(len(torn.data) + 1)]))
+    return data
+
+
 def _rename(entries: dict[str, _Node], names: "dict[str, _Node | None]") -> None:
     for name, node in names.items():
         if node is None:
@@ -121,7 +135,7 @@ class SimFile:
         self._file.change(_Write(position, bytes(data)))
 
     def sync(self) -> None:
-        self._begin("sync", self._file.sync, self._file.fail_to_sync)
+        self._begin("sync", self._file.sync, lambda: self._file.fail_to_sync(self._disk.random))
         self._file.sync()
 
     def truncate(self, size: int) -> None:
@@ -388,21 +402,9 @@ class _Fate:
         return after
 
     def _tear(self, file: _File) -> bytearray:
-        data, changes = bytearray(file.safe), [*file.dropped, *file.waiting]
         if self._kept == 1.0:
             return bytearray(file.seen)
-        kept = self._random.randrange(len(changes) + 1) if self._kept else 0
-        for change in changes[:kept]:
-            _apply(data, change)
-        if self._kept and kept < len(changes):
-            torn = changes[kept]
-            if isinstance(torn, _Write):
-                length = self._random.randrange(len(torn.data) + 1)
-                if self._random.random() < 0.3:
-                    # The size was kept, and the data was not.
-                    _apply(data, _Write(torn.position + length, bytes(len(torn.data) - length)))
-                _apply(data, _Write(torn.position, torn.data[:length]))
-        return data
+        return _torn(file.safe, file.waiting, self._random) if self._kept else bytearray(file.safe)
 
     def _scatter(self, file: _File) -> bytearray:
         data = bytearray(file.safe)

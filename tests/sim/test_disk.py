@@ -245,7 +245,7 @@ def outcomes(prepare: Callable[[SimDisk], object], **how: bool) -> set[tuple[tup
     """All that a power failure can leave, as far as 300 seeds show it."""
     found = set()
     for seed in range(300):
-        disk = SimDisk(existing=(TOP,))
+        disk = SimDisk(seed, existing=(TOP,))
         prepare(disk)
         after = disk.crash(seed, **how)
         found.add(tuple((name, after.contents(TOP / name)) for name in after.listing(TOP)))

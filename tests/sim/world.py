@@ -153,9 +153,13 @@ class World:
             self.disk.power_off_at(self.random.randrange(1, self.random.choice((10, 50, 200))))
         elif fault == "disk":
             half = self.random.random() < 0.5
-            self.disk.fail_at(self.random.randrange(1, self.random.choice((10, 50, 200))), errno.ENOSPC, half=half)
+            self.disk.fail_at(
+                self.random.randrange(1, self.random.choice((10, 50, 200))), errno.ENOSPC, half=half
+            )
         elif fault == "dead disk":
-            self.disk.fail_at(self.random.randrange(1, self.random.choice((10, 50, 200))), errno.EIO, forever=True)
+            self.disk.fail_at(
+                self.random.randrange(1, self.random.choice((10, 50, 200))), errno.EIO, forever=True
+            )
         failure = await self._serve(server, seconds, first=first)
         self._end(server, fault, failure)
         for client in self.clients:
@@ -194,28 +198,26 @@ class World:
         await furnisher.furnish(server)
 
     def _end(self, server: SimServer, fault: str, failure: StorageFailed | None) -> None:
-        if server.host.power_failed.is_set():
-            self.count("the power fails in a call")
-            server.die()
-            self._power_fails()
-        elif failure is not None:
+        orderly = fault == "stop" or failure is not None
+        if failure is not None:
             self.count("the log fails")
             assert server.store.log is not None
             assert self.book.shown <= server.store.log.synced
-            server.stop()
-            self.disk = self.disk.kill()
-        elif fault in ("power", "call"):
+        if server.host.power_failed.is_set() or fault in ("power", "call"):
             self.count("the power fails")
-            server.die()
             self._power_fails()
-        elif fault == "stop":
+        elif orderly:
             self.count("an orderly end")
-            server.stop()
-            self.disk = self.disk.kill()
+            try:
+                server.stop()
+            except PowerFailure:
+                self._power_fails()
+            else:
+                self.disk = self.disk.kill()
         else:
             self.count("killed")
-            server.die()
             self.disk = self.disk.kill()
+        server.die()
 
 
 def live(seed: int, **how: Any) -> World:
