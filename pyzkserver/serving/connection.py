@@ -34,10 +34,10 @@ from pyzkserver.wire.requests import (
 )
 from pyzkserver.wire.txns import CreateSessionTxn
 
+from .accounting import Accounted
 from .fastpath import FAST, FAST_DECODERS
 from .replies import notification, reply_frame, write_reply
 from .service import Service
-from .statistics import Latency
 
 __all__ = ["Connection", "ProtocolViolation"]
 
@@ -68,7 +68,7 @@ class ProtocolViolation(Exception):
     """The client sent what no client sends; its connection is closed and nothing else happens."""
 
 
-class Connection:
+class Connection(Accounted):
     """A connection that is not known to be a client's until it has shaken hands.
 
     While ``paused`` (its session is being made, or too much is under way) input waits in ``_inbox``.
@@ -78,8 +78,7 @@ class Connection:
     def __init__(
         self, service: Service, address: tuple[str, int], wake: Callable[["Connection"], None]
     ) -> None:
-        self.service = service
-        self.replica = service.replica
+        super().__init__(service)
         self.address = address
         self.identities: tuple[Identity, ...] = (("ip", address[0]),)
         self.session: Session | None = None
@@ -101,20 +100,6 @@ class Connection:
         self._receive: Callable[[bytes], None] = self._greet
         self._with_read_only = True
         self.negotiated_timeout = 0
-        # What the four-letter words tell of it.
-        self.established_ms = service.host.wall_ms()
-        self.connected_ms = self.asked_ms = service.host.elapsed_ms()
-        """When it came, and when it asked for its session."""
-        self.received = 0
-        self.sent = 0
-        self.latency = Latency()
-        self.last_op = 0
-        self.last_xid = -1
-        self.last_zxid = 0
-        self.last_response_ms = 0
-        self.last_latency = 0
-        self._late = 0
-        """How many requests of the present batch have to wait for the log."""
 
     # what comes in
 
@@ -229,44 +214,6 @@ class Connection:
         if count:
             self._account(count, quickly, started, xid, op)
         self._hold_back(data, pos)
-
-    def _account(self, count: int, quickly: int, started: int, xid: int, op: int) -> None:
-        """What one batch of requests was and took.  Those answered quickly have not been counted as sent."""
-        now = self.service.host.elapsed_ms()
-        latency = now - started
-        self.received += count
-        self.sent += quickly
-        statistics = self.service.statistics
-        statistics.received += count
-        statistics.sent += quickly
-        self._note_last(op, xid, now, latency)
-        count, self._late = count - self._late, 0
-        if count <= 0:
-            return
-        self.latency.add(latency, count)
-        self.service.statistics.latency.add(latency, count)
-
-    def _account_late(self, latency: int) -> None:
-        """Of one that had to wait for the log."""
-        latency = max(latency, 0)
-        self.last_latency = latency
-        self.latency.add(latency)
-        self.service.statistics.latency.add(latency)
-
-    def _account_session(self, xid: int) -> None:
-        """Apache counts the making of a session as its connection's first request."""
-        now = self.service.host.elapsed_ms()
-        latency = now - self.asked_ms
-        self.latency.add(latency)
-        self.service.statistics.latency.add(latency)
-        self._note_last(_CREATE_SESSION, xid, now, latency)
-
-    def _note_last(self, op: int, xid: int, now: int, latency: int) -> None:
-        """What the last request was, for the word cons.  The xids below 0 are no request's own."""
-        self.last_op, self.last_zxid = op, self.replica.tree.last_zxid
-        if xid >= 0:
-            self.last_xid = xid
-        self.last_response_ms, self.last_latency = now, latency
 
     def _hold_back(self, data: bytes, pos: int) -> None:
         """Keep what was not looked at: the beginning of a frame, or whole ones that must wait."""
