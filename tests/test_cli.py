@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from pyzkserver import cli, terminal
 from pyzkserver._version import __version__
@@ -193,6 +194,35 @@ def test_how_much_it_says(words: list[str], level: int, quiet: bool, monkeypatch
     assert heard == [quiet]
 
 
+class StopAtOnce:
+    """Signals, of which one comes as soon as the server is ready."""
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        pass
+
+    def __enter__(self) -> "StopAtOnce":
+        return self
+
+    def __exit__(self, *anything: object) -> None:
+        pass
+
+    def __aiter__(self) -> "StopAtOnce":
+        return self
+
+    async def __anext__(self) -> signal.Signals:
+        return signal.SIGTERM
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_quiet_server_does_not_greet(
+    quiet: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scripts that know the port need no greeting."""
+    monkeypatch.setattr(trio, "open_signal_receiver", StopAtOnce)
+    trio.run(terminal._serve, Config(client_port=0), quiet)
+    assert ("is ready on" not in capsys.readouterr().out) is quiet
+
+
 @pytest.mark.parametrize(
     ("option", "told"),
     [("--version", f"pyzkserver {__version__}\n"), ("--help", "zoo.cfg"), ("--help", "QuorumPeerMain")],
@@ -346,7 +376,7 @@ def test_a_port_that_is_taken(command: Callable[..., Command]) -> None:
 
 
 def test_quiet(command: Callable[..., Command]) -> None:
-    """With -q it says nothing at all, and stops as quietly."""
+    """With -q what is wrong is still said, and nothing else."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         status, log = command("-q", "--port", str(taken.getsockname()[1])).ended()
     assert status == 1

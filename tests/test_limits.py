@@ -63,7 +63,8 @@ def test_one_watch_too_many_closes_the_connection(call: Call, log: pytest.LogCap
     for each in (client, other):
         each.ask(*[exists(f"/{number}", watch=True) for number in range(3)])
         assert not each.ended
-    client.ask(*[exists(f"/{number}", watch=True) for number in range(3)])  # the same again is none more
+    client.ask(*[exists(f"/{number}", watch=True) for number in range(3)])  # the same again is none more,
+    client.do(add_watch("/0", 1))  # nor is another mode
     client.send(packet(50, *PING) + packet(51, *call) + packet(52, *PING))
     assert client.take_answers() == [Reply(-2, 3, 0)]
     assert client.ended

@@ -65,6 +65,9 @@ class _HasOptions(Protocol):
 
 def prepare_socket(sock: _HasOptions, config: Config) -> None:
     """Set what Apache sets on a client's socket, be it Python's or Trio's."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if config.client_tcp_keep_alive:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if config.client_tcp_keep_alive:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    except OSError:
+        pass  # macOS refuses it for a client that is gone already; the first read will tell

@@ -1,6 +1,7 @@
 """How every tool is run, what it may say, and how it ends.  What a tool does is not known here."""
 
 import importlib
+import io
 import json
 import os
 import signal
@@ -29,6 +30,8 @@ class ToolError(PyzkserverError):
 
 def run(tool: str, words: Sequence[str]) -> int:
     """Run a tool with the words after its name; returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding is
     module = importlib.import_module(f"{__package__}.{tool}")
     try:
         status = int(module.main(words))

@@ -37,7 +37,8 @@ def load(path: Path) -> Any:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise ToolError(
-            f"{name}: line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}", UNUSABLE
+            f"{name}: line {error.lineno}, column {error.colno}: this cannot be read as JSON: {error.msg}",
+            UNUSABLE,
         ) from None
     except RecursionError:
         raise ToolError(
@@ -81,9 +82,9 @@ def _load_yaml(name: str, text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ToolError(f"{name}: {where}this is not YAML: {error.problem}", UNUSABLE) from None
+        raise ToolError(f"{name}: {where}this cannot be read as YAML: {error.problem}", UNUSABLE) from None
     except yaml.YAMLError as error:
-        raise ToolError(f"{name}: this is not YAML: {error}", UNUSABLE) from None
+        raise ToolError(f"{name}: this cannot be read as YAML: {error}", UNUSABLE) from None
 
 
 def _yaml_loader(yaml: Any) -> Any:
@@ -93,9 +94,15 @@ def _yaml_loader(yaml: Any) -> Any:
         """Tells of names that stand twice; otherwise the last one would win in silence."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            made = super().construct_mapping(node, deep)
-            if len(made) == len(node.value):
-                return dict(made)
-            return _doubled([(self.construct_object(key, True), None) for key, _ in node.value])
+            made: dict[Any, Any] = super().construct_mapping(node, deep)
+            if len(made) != len(node.value):
+                seen = set()
+                for key, _ in node.value:
+                    name = self.construct_object(key, True)
+                    if name in seen:
+                        reason = f"{name!r} stands there twice"
+                        raise yaml.constructor.ConstructorError(None, None, reason, key.start_mark)
+                    seen.add(name)
+            return made
 
     return Loader

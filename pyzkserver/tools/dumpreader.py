@@ -22,6 +22,8 @@ __all__ = ["Complaints", "Contents", "NotADump", "read"]
 _MOST_COMPLAINTS: Final = 20
 _LARGE: Final = 1 << 20  # bytes: beyond it servers refuse, unless jute.maxbuffer is raised
 
+_TAKEN: Final = object()
+
 _STATS: Final = ("czxid", "mzxid", "pzxid", "ctime", "mtime", "version", "cversion", "aversion")
 _NODE: Final = ("data", "acl", "ephemeralOwner", "ttl", "container", "stat", "children")
 _HEAD: Final = ("format", "version", "zxid", "sessions", "root")
@@ -195,6 +197,11 @@ class _Nodes:
     def _read_children(
         self, children: dict[Any, Any], above: str, place: _Place, waiting: list[tuple[Any, str, _Place]]
     ) -> None:
+        if _TAKEN in children:
+            self._complaints.add(
+                place, "these children stand elsewhere already: write them out, without an alias"
+            )
+            return
         for name, form in children.items():
             here: _Place = (place, str(name))
             path = f"{above}/{name}"
@@ -204,10 +211,12 @@ class _Nodes:
             node = self._node(form, here)
             if self._attach(path, node, here):
                 self._enter(form, path, here, waiting)
+        # What was read is freed at once; but with YAML's aliases it may be met again.
         children.clear()
+        children[_TAKEN] = None
 
     def _attach(self, path: str, node: Node, place: _Place) -> bool:
-        reason = invalid_reason(path)
+        reason = "a name cannot be empty" if path == "/" else invalid_reason(path)
         if reason is None and path in self._tree.nodes:
             reason = "stands there twice"
         above, _, name = path.rpartition("/")

@@ -41,6 +41,8 @@ def main(words: Sequence[str]) -> int:
         except ToolError as error:
             say("log", str(error))
             status = max(status, error.status)
+        except BrokenPipeError:
+            raise  # that is about our output
         except OSError as error:
             say("log", f"{path}: {error.strerror}")
             status = UNUSABLE

@@ -19,7 +19,7 @@ from pyzkserver.storage.recovery import log_files
 
 from .command import UNUSABLE, ToolError, json_line, say
 from .directories import LOCK, VERSION, read_log_bytes
-from .forms import hex64
+from .forms import counted, hex64
 from .logscan import Found, scan
 from .logview import line
 
@@ -53,7 +53,7 @@ class _Plan:
         """What will be done."""
         done = []
         if self.believed:
-            done.append(f"{len(self.believed)} checksums written anew")
+            done.append(f"{counted(len(self.believed), 'checksum')} written anew")
         if self.cut is not None:
             left = (
                 f"behind zxid {hex64(self.last)}" if self.last is not None else "before its first transaction"
@@ -136,7 +136,11 @@ def _count_behind(path: Path, damage: TornTail | LogDamaged) -> str:
             start = more.next_entry
         except TornTail:
             start = None
-    return f"{count} whole ones, zxid {hex64(first)} to {hex64(last)}" if count else "no whole one"
+    return (
+        f"{count} whole ones, zxid {hex64(first)} to {hex64(last)}"
+        if count
+        else "how much that is cannot be told"
+    )
 
 
 def _explain(path: Path, plan: _Plan) -> None:

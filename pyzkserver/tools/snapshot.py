@@ -62,6 +62,8 @@ def main(words: Sequence[str]) -> int:
         except CompressionMissing as error:
             say("snapshot", f"{path}: {error}")
             status = UNUSABLE
+        except BrokenPipeError:
+            raise  # that is about our output
         except OSError as error:
             say("snapshot", f"{path}: {error.strerror}")
             status = UNUSABLE

@@ -140,7 +140,6 @@ delete /none
 delete /zookeeper
 deleteall /a -b 2
 deleteall /none
-deleteall /
 ls -R /
 config
 config -c
@@ -154,10 +153,9 @@ printwatches
 printwatches off
 stat -w /empty
 set /empty unprinted
-sync /
 printwatches on
 history
-redo 1
+redo 2
 redo 1000
 version
 nonsense
@@ -171,6 +169,10 @@ ls /
 get -s /empty
 quit
 """
+
+# Goes between all commands: its answer comes through the thread that prints events, so those are printed by then,
+# and not in the middle of the next command's line.
+FENCE = "sync /\n"
 
 HIDDEN = (
     (r"0x1[0-9a-f]{15}\b", "<session>"),
@@ -208,7 +210,7 @@ def run_zkcli(address: Address, command: list[str]) -> str:
     where = f"{address[0]}:{address[1]}"
     finished = subprocess.run(
         [*command, "-server", where],
-        input=SCRIPT.replace("@server@", where),
+        input=FENCE + SCRIPT.replace("\n", f"\n{FENCE}").replace("@server@", where),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -28,7 +28,7 @@ class Stage(pyzkserver.Server):
     """Time goes on as ever in it, and further when a story needs it: no test waits for a session to expire."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(**{"sessionless_cnxn_timeout_ms": 10**6, **settings})
         self.clock = MockClock(rate=1.0)
 
     def _run(self, ready: threading.Event) -> None:

@@ -60,6 +60,8 @@ def test_kazoo_finds_a_server_that_came_back_empty() -> None:
             stage.stop()
             client.hears("SUSPENDED")
             stage.start()
+            until(lambda: stage.running.service.statistics.received >= 2)
+            assert client.states.empty()  # it was turned away at least once, and has not lost hope
             with acting(stage) as other:
                 while stage.statistics()["last_zxid"] < seen:
                     assert session not in stage.running.replica.sessions.by_id

@@ -129,7 +129,8 @@ class Port:
 
     def __init__(self, plane: Plane, log: HeldLog | None, settings: dict[str, Any]) -> None:
         self.host = Host()
-        self.config = Config(**{"client_port": 0, "max_client_cnxns": 0, **settings})
+        patient = {"client_port": 0, "max_client_cnxns": 0, "sessionless_cnxn_timeout_ms": 10**6}
+        self.config = Config(**{**patient, **settings})
         self.replica = build_replica(self.config, self.host, log=log)
         self.service = Service(self.config, self.replica, self.host)
         self.admission = Admission(self.config)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
+from pyzkserver.state import acl as acl_module
 from pyzkserver.state.acl import (
     ADMIN,
     CREATE,
@@ -297,6 +298,18 @@ def test_equal_acls_are_one_object() -> None:
     assert first is OPEN_ACL
     assert intern([entry(1, *ANN)]) is intern([entry(1, *ANN)])
     assert intern([entry(1, *ANN)]) is not intern([entry(3, *ANN)])
+
+
+def test_what_is_remembered_of_acls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that invents ACLs without end costs no memory without end, and gets right answers."""
+    monkeypatch.setattr(acl_module, "_shared", {})
+    monkeypatch.setattr(acl_module, "_SHARED_LIMIT", 4)
+    rules = AccessRules()
+    for number in range(20):
+        asked = [entry(number, *ANN)]
+        assert list(rules.fix_up(asked, [], "/p")) == asked
+        assert len(acl_module._shared) <= 4
+        assert len(rules._fixed) <= 4
 
 
 def test_an_acl_that_was_interned_before_it_was_judged_is_judged_all_the_same() -> None:

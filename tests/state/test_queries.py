@@ -228,8 +228,8 @@ def test_a_session_without_ephemerals_has_none() -> None:
 
 def test_who_am_i() -> None:
     """Compatibility fact 9 of its kind: users without their hashes, addresses, and nothing of others."""
-    ids = (("ip", "10.0.0.1"), ANN, ("super", ""), ("digest", "nocolon"))
-    infos = [("ip", "10.0.0.1"), ("digest", "ann"), ("super", ""), ("digest", "nocolon")]
+    ids = (("ip", "10.0.0.1"), ("ip", "::1"), ANN, ("super", ""), ("digest", "nocolon"))
+    infos = [("ip", "10.0.0.1"), ("ip", "::1"), ("digest", "ann"), ("super", ""), ("digest", "nocolon")]
     expected = WhoAmIResponse([ClientInfo(*info) for info in infos])
     assert read(World(), (OpCode.WHO_AM_I, None), ids=ids) == expected
 
@@ -523,8 +523,8 @@ def test_what_was_missed_is_told_at_once(ask: tuple[int, Record], events: list[t
 
 def test_what_was_missed_comes_without_a_zxid_and_without_asking_for_permission() -> None:
     """Compatibility facts 9 and 56."""
-    _, listener = reconnected(set_watches(0, data=["/a"], exist=["/a"], child=["/a"]))
-    assert listener.acls == [None, None, None]
+    _, listener = reconnected(set_watches(0, data=["/a", "/gone"], exist=["/a"], child=["/a", "/gone"]))
+    assert listener.acls == [None] * 5
     assert {zxid for _, _, zxid in listener.heard_with_zxids()} == {-1}
 
 

@@ -1,7 +1,7 @@
 """Watches: which watcher is told of what, in which order, and what that uses up."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyzkserver.state.acl import OPEN_ACL
@@ -282,6 +282,20 @@ def test_a_deletion_below_a_persistent_and_a_recursive_watch() -> None:
 # the table
 
 
+def test_what_is_used_up_leaves_the_others() -> None:
+    """Other paths of the same watcher, and other watchers of the same path; and none once all are gone."""
+    table, one, two = WatchTable(100), Listener(), Listener()
+    for path, listener in (("/a", one), ("/a", two), ("/b", one)):
+        table.add(path, listener)
+    table.remove("/a", two, STANDARD)
+    table.trigger("/a", EventType.NODE_DATA_CHANGED, 1, OPEN_ACL)
+    assert (one.heard(), two.heard()) == ([(CHANGED, "/a")], [])
+    assert (table.by_path, table.by_watcher) == ({"/b": {one: STANDARD}}, {one: {"/b": STANDARD}})
+    table.trigger("/b", EventType.NODE_DATA_CHANGED, 1, OPEN_ACL)
+    assert one.heard() == [(CHANGED, "/b")]
+    assert (table.by_path, table.by_watcher) == ({}, {})
+
+
 def test_removing_by_mode() -> None:
     """removeWatches of one type leaves the others, and says whether there was one."""
     table, listener = WatchTable(100), Listener()
@@ -381,8 +395,10 @@ PATHS = st.sampled_from(["/", "/a", "/a/b", "/a/b/c", "/ab"])
 TABLES = st.sampled_from(["data", "child"])
 WATCHERS = st.sampled_from("xyz")
 MODES = st.sampled_from([STANDARD, PERSISTENT, RECURSIVE])
+ADD = st.tuples(st.just("add"), TABLES, PATHS, WATCHERS, MODES)
 STEPS = st.one_of(
-    st.tuples(st.just("add"), TABLES, PATHS, WATCHERS, MODES),
+    ADD,
+    ADD,
     st.tuples(st.just("remove"), TABLES, PATHS, WATCHERS, st.one_of(st.none(), MODES)),
     st.tuples(st.just("close"), WATCHERS),
     st.tuples(st.just("fire"), TABLES, PATHS),
@@ -390,7 +406,8 @@ STEPS = st.one_of(
 )
 
 
-@given(st.lists(STEPS, max_size=40))
+@settings(max_examples=200)
+@given(st.lists(STEPS, min_size=8, max_size=40))
 def test_tables_agree_with_a_slow_oracle(steps: list[tuple]) -> None:
     """Whatever is set, removed and fired: the same watchers hear of it, once, and the same watches remain."""
     watches, oracle = Watches(), Oracle()
