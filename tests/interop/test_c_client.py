@@ -74,13 +74,16 @@ def normalized(output: str) -> str:
         output = re.sub(pattern, word, output)
     lines: list[str] = []
     names: list[str] = []  # a run of child names
+    errors: list[str] = []  # of wexists, which does not wait for what was asked before it to be printed
     for line in output.splitlines():
         if line.startswith("\t") and "=" not in line:
             names.append(line)
+        elif line.startswith("Error"):
+            errors.append(line)
         elif not line.startswith(("Creating [", "Watcher SESSION_EVENT", "Got a new session", "Quitting")):
             lines += [*sorted(names), line]
             names = []
-    return "\n".join(lines)
+    return "\n".join([*lines, *errors])
 
 
 def run_cli(address: Address) -> str:

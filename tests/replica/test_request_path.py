@@ -375,7 +375,7 @@ ASKS = st.one_of(
     st.tuples(st.just("watch"), NAMES, st.just(0)),
     st.tuples(st.just("close"), NAMES, st.just(0)),
 )
-CONVERSATION = st.lists(st.tuples(st.integers(0, 2), ASKS, st.integers(0, 3)), max_size=40)
+CONVERSATION = st.lists(st.tuples(st.integers(0, 2), ASKS, st.integers(0, 3)), min_size=8, max_size=40)
 
 
 def say(client: Client, root: str, what: str, name: str, flags: int, number: int) -> None:

@@ -47,7 +47,7 @@ from pyzkserver.wire.requests import (
 
 from .server import SimServer
 
-__all__ = ["Book", "SimClient"]
+__all__ = ["OPEN", "Ask", "Book", "SimClient"]
 
 OPEN = [ACL(int(Perms.ALL), Id("world", "anyone"))]
 READ_ONLY = [ACL(int(Perms.READ | Perms.ADMIN), Id("world", "anyone"))]
@@ -175,34 +175,35 @@ class SimClient:
         self._xid = 0
         self._last_zxid = 0
         self._count = 0
-        self._greeting = False
+        self.greeting = False
         self._input = b""
 
     async def run(self, server: SimServer, pause: float) -> None:
         """Ask for things as long as the server lives."""
-        self.server = server
         self.heard = trio.current_time()
         while True:
             await trio.sleep(self.random.expovariate(1 / pause))
             if server.dead:
                 return
             if self.connection is None:
-                self._connect(server)
+                self.connect(server)
             elif self.random.random() < 0.02:
                 self.hang_up()
-            elif not self._greeting and not self.closing:
-                self._send([self._any() for _ in range(self.random.choice((1, 1, 2, 5)))])
+            elif not self.greeting and not self.closing:
+                self.send([self._any() for _ in range(self.random.choice((1, 1, 2, 5)))])
 
     async def furnish(self, server: SimServer) -> None:
         """Create what all clients write to, and leave."""
-        self.server = server
-        self._connect(server)
+        self.connect(server)
         paths = [*PARENTS, *(f"{parent}/pair{number}" for parent in PARENTS for number in range(3))]
         asks = [Ask(OpCode.CREATE, CreateRequest(path, TOP, OPEN, 0)) for path in paths]
-        while self._greeting:
-            await trio.sleep(0.001)
-        self._send([*asks, Ask(OpCode.CLOSE_SESSION, b"")])
-        while self.waiting and not server.dead:
+        await self.answered()
+        self.send([*asks, Ask(OpCode.CLOSE_SESSION, b"")])
+        await self.answered()
+
+    async def answered(self) -> None:
+        """Wait until nothing is on its way any more, or nobody is there to answer."""
+        while self.greeting or self.waiting:
             await trio.sleep(0.001)
 
     def hang_up(self) -> None:
@@ -214,20 +215,26 @@ class SimClient:
         if any(ask.op == OpCode.CLOSE_SESSION for _, ask in self.waiting):
             self.closing = True
         self.waiting.clear()
-        self._greeting = False
+        self.greeting = False
         self._input = b""
 
     # what it says
 
-    def _connect(self, server: SimServer) -> None:
+    def connect(self, server: SimServer) -> None:
+        """Shake hands: go on with the session, or ask for one."""
+        self.server = server
         self.connection = server.connect(self._woken)
-        self._greeting = True
+        self.greeting = True
         request = ConnectRequest(
             0, self._last_zxid, self.timeout, self.session_id, self.password, False
         ).encode()
         self._give(self.connection, frame(request))
 
-    def _send(self, asks: list[Ask]) -> None:
+    def send(self, asks: list[Ask]) -> None:
+        """Ask for these in one go; nothing follows a close."""
+        for ask in asks:
+            if ask.token:
+                self.book.tokens[ask.token] = ask
         data = b""
         for ask in asks:
             self._xid += 1
@@ -262,10 +269,7 @@ class SimClient:
             (self._read, 20),
             (self._close, 1),
         )
-        ask = self.random.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]()
-        if ask.token:
-            self.book.tokens[ask.token] = ask
-        return ask
+        return self.random.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]()
 
     def _set(self) -> Ask:
         path, token = self._path(), self._token()
@@ -360,7 +364,7 @@ class SimClient:
     def _hear(self, payload: bytes) -> None:
         silent, self.heard = trio.current_time() - self.heard, trio.current_time()
         self.book.answers += 1
-        if self._greeting:
+        if self.greeting:
             self._welcomed(ConnectResponse.decode(payload), silent)
             return
         header = ReplyHeader.decode(payload)
@@ -378,7 +382,7 @@ class SimClient:
             self._succeeded(ask, header.zxid, payload[16:])
 
     def _welcomed(self, welcome: ConnectResponse, silent: float) -> None:
-        self._greeting = False
+        self.greeting = False
         self.book.note(f"{self.name} has session 0x{welcome.session_id:x} for {welcome.time_out} ms")
         if welcome.time_out:
             self.session_id, self.password = welcome.session_id, welcome.passwd or b""

@@ -59,7 +59,7 @@ def seeded_run(seed: int, main: Callable[..., Awaitable[T]], *arguments: Any) ->
 @contextmanager
 def _seeded_scheduler(seed: int) -> Iterator[None]:
     # Trio's own tests, and its plugin for Hypothesis, do the same: there is no public way.
-    scheduler: Any = trio._core._run  # type: ignore[attr-defined]
+    scheduler: Any = trio._core._run
     before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r = True, Random(seed)
     try:

@@ -25,7 +25,7 @@ from .disk import PowerFailure, SimDisk
 from .host import SimHost, seeded_run
 from .server import DATA_DIR, SimServer, settings
 
-__all__ = ["Reference", "World", "live"]
+__all__ = ["Reference", "World", "innermost", "live"]
 
 
 class Reference:
@@ -186,9 +186,7 @@ class World:
                     for client in self.clients:
                         nursery.start_soon(client.run, server, pause)
         except BaseExceptionGroup as group:
-            error: BaseException = group
-            while isinstance(error, BaseExceptionGroup):
-                (error,) = error.exceptions
+            error = innermost(group)
             if not isinstance(error, StorageFailed):
                 raise
             return error
@@ -223,6 +221,13 @@ class World:
             self.count("killed")
             self.disk = self.disk.kill()
         server.die()
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The one error in groups of one; a group of several as it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def live(seed: int, **how: Any) -> World:

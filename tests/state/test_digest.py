@@ -71,6 +71,7 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from([MINE, OTHERS]), st.one_of(WRITES, st.builds(multi, WRITES, WRITES)), st.booleans()
     ),
+    min_size=5,
     max_size=25,
 )
 

@@ -154,7 +154,7 @@ ALONE = st.one_of(
     st.just(CLOSE),
 )
 CLIENTS = st.sampled_from([0, 0, 0, 1])
-STEPS = st.lists(st.tuples(CLIENTS, st.booleans(), ALONE, st.integers(0, 3)), max_size=30)
+STEPS = st.lists(st.tuples(CLIENTS, st.booleans(), ALONE, st.integers(0, 3)), min_size=6, max_size=30)
 
 
 def shown(txn: Transaction) -> tuple[Any, ...]:

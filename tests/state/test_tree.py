@@ -365,7 +365,9 @@ ASKS = st.one_of(
     st.just(CLOSE),
 )
 STEPS = st.lists(
-    st.tuples(st.sampled_from([MINE, OTHERS]), st.one_of(ASKS, st.builds(multi, ASKS, ASKS))), max_size=30
+    st.tuples(st.sampled_from([MINE, OTHERS]), st.one_of(ASKS, st.builds(multi, ASKS, ASKS))),
+    min_size=5,
+    max_size=30,
 )
 
 

@@ -231,6 +231,18 @@ def test_a_recursive_watch_names_what_changed_and_is_told_of_no_children() -> No
     ]
 
 
+def test_other_watches_above_do_not_become_recursive() -> None:
+    """One recursive watch somewhere makes the server look at all that is above a change."""
+    world, recursive, standard, persistent = World(), Listener(), Listener(), Listener()
+    world.done(create("/a"))
+    world.tree.watches.add_persistent("/", recursive, RECURSIVE)
+    world.tree.watches.data.add("/a", standard)
+    world.tree.watches.add_persistent("/a", persistent, PERSISTENT)
+    world.done(create("/a/b"), set_data("/a/b", b""))
+    assert recursive.heard() == [(CREATED, "/a/b"), (CHANGED, "/a/b")]
+    assert (standard.heard(), persistent.heard()) == ([], [(CHILDREN, "/a")])
+
+
 def test_a_recursive_watch_on_the_root_sees_everything() -> None:
     """Compatibility fact 40: what Pulsar sets."""
     world, listener = World(), Listener()

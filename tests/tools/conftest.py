@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from storage.histories import History
 
 from pyzkserver import cli
-from tests.storage.histories import History
 
 from .helpers import Outcome, Tool, write_directory
 

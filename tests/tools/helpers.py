@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from storage.histories import History, apply
+
 from pyzkserver.state.digest import TreeDigest
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.logfile import encode_transaction, file_header, frame_entry, log_name
 from pyzkserver.storage.snapshots import write_snapshot
-from tests.storage.histories import History, apply
 
 BEGINNING = 0x1_0000_0000
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
+from storage.histories import History, appearance
 
 from pyzkserver.state.node import Node
 from pyzkserver.state.tree import DataTree
@@ -17,7 +18,6 @@ from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.recovery import recover
 from pyzkserver.storage.snapshots import write_snapshot
 from pyzkserver.tools import document, dumpreader, dumpwriter
-from tests.storage.histories import History, appearance
 
 from .helpers import BEGINNING, Tool, entry_offsets, fingerprint, log_bytes, write_directory
 from .trees import ZXID, through_a_snapshot, trees

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from storage.histories import History
 
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.storage.disk import RealDisk
@@ -11,7 +12,6 @@ from pyzkserver.storage.logfile import encode_transaction, file_header, frame_en
 from pyzkserver.tools import directories
 from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import CreateSessionTxn, ErrorTxn
-from tests.storage.histories import History
 
 from .helpers import Tool, entry_offsets, fingerprint, log_bytes
 
