@@ -69,7 +69,7 @@ class Outcome(NamedTuple):
     """How many calls it took to start."""
 
 
-async def one_life(past: Past, name: str) -> Outcome:
+async def one_life(past: Past, name: str, rounds: int = 3) -> Outcome:
     """Start a server, let a client work, with snapshots in between, and stop it."""
     disk, book, reference = past
     before = disk.calls
@@ -87,7 +87,7 @@ async def one_life(past: Past, name: str) -> Outcome:
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.run)
-            await script(server, client, name)
+            await script(client, server, name, rounds)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         stopped = innermost(group)
@@ -99,7 +99,7 @@ async def one_life(past: Past, name: str) -> Outcome:
         assert book.shown <= synced
         # It is on its way out, and there are still clients who ask: nothing more is acknowledged.
         client.send([set_data("/a", f"{name}-late")])
-        await trio.sleep(10)
+        await trio.sleep(1)
         assert (server.store.log.synced, book.answers) == (synced, answers)
     server.stop()
     client.hang_up()
@@ -107,18 +107,18 @@ async def one_life(past: Past, name: str) -> Outcome:
     return Outcome(result, message, started)
 
 
-async def script(server: SimServer, client: SimClient, name: str) -> None:
+async def script(client: SimClient, server: SimServer, name: str, rounds: int) -> None:
     client.connect(server)
     await client.answered()
     client.send([create("/a", f"{name}-a"), create("/b", f"{name}-b"), create("/a", f"{name}-again")])
     await client.answered()
-    for number in range(5):
+    for number in range(rounds):
         await trio.sleep(0.1)  # time for a snapshot
         client.send([set_both(f"{name}-{number}"), create(f"/{name}-{number}", f"{name}-new-{number}")])
         await client.answered()
         client.send([set_data("/a", f"{name}-last-{number}")])
         await client.answered()
-    await trio.sleep(0.2)
+    await trio.sleep(0.1)
 
 
 @cache
@@ -131,7 +131,7 @@ def first_past() -> Past:
 def second_past() -> Past:
     """What a server left that ended in the middle of a snapshot, and in the middle of a write."""
     past = copy.deepcopy(first_past())
-    assert seeded_run(0, one_life, past, "first").result == GOES_ON
+    assert seeded_run(0, one_life, past, "first", 5).result == GOES_ON
     disk = past.disk.crash(0)
     disk.put(VERSION_2 / "unfinished.snapshot.99", b"half")
     newest = max((name for name in disk.listing(VERSION_2) if name.startswith("log.")), key=zxid)
@@ -204,7 +204,7 @@ def fail(past: Past, call: int, way: dict[str, int], journal: list[str], started
     # The machine runs on; or it lost its power, too.
     for disk in (past.disk.kill(), past.disk.crash(call)):
         after = copy.deepcopy(past)._replace(disk=disk)
-        assert seeded_run(2, one_life, after, "after").result == GOES_ON, what
+        assert seeded_run(2, one_life, after, "after", 0).result == GOES_ON, what
         names = disk.listing(VERSION_2)
         assert not [name for name in names if name.startswith("unfinished.")], what
     return outcome.result
