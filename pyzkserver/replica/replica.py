@@ -125,7 +125,7 @@ class Replica:
     def prepare(self, proposal: Proposal) -> Transaction:
         """Judge a request and give it its zxid.  One that is refused is a transaction as well: an error."""
         zxid = proposal.zxid = self.last_proposed = self.last_proposed + 1
-        time = proposal.time = self.host.wall_ms()
+        time = proposal.time = proposal.time or self.host.wall_ms()
         op = proposal.op
         body: Any
         try:

@@ -91,6 +91,8 @@ class Connection(Accounted):
         self.aborted = False
         """Close at once, without sending what is left."""
         self.paused = False
+        self.attended = False
+        """Whoever drives it looks after it when the call at hand returns: it need not be woken."""
         # Where clients must prove who they are, every request takes the plain way, which looks.
         self._fast = {} if service.config.enforce_auth_enabled else FAST
         self._wake = wake
@@ -99,6 +101,8 @@ class Connection(Accounted):
         self._missing = 0
         self._receive: Callable[[bytes], None] = self._greet
         self._with_read_only = True
+        self._batch_time = 0
+        """What the writes of the present batch are stamped with, once there is one."""
         self.negotiated_timeout = 0
 
     # what comes in
@@ -191,6 +195,7 @@ class Connection(Accounted):
         if session is None or session.closing:
             return  # too late: its close is decided, and nothing after it counts
         started = self.service.host.elapsed_ms()
+        self._batch_time = 0
         self.replica.sessions.touch(session, started)
         pos, size, count, quickly, lane = 0, len(data), 0, 0, self.lane
         limit = self.service.config.jute_max_buffer
@@ -334,6 +339,9 @@ class Connection(Accounted):
 
     def _submit(self, op: int, xid: int, request: Any) -> None:
         proposal = Proposal(op, request, self.session_id, xid, self.identities, self)
+        if not self._batch_time:
+            self._batch_time = self.service.host.wall_ms()
+        proposal.time = self._batch_time
         replica = self.replica
         if not replica.log.immediate:
             self._late += 1
@@ -441,7 +449,8 @@ class Connection(Accounted):
         self.queued += len(frame)
         self.sent += 1
         self.service.statistics.sent += 1
-        self._wake(self)
+        if not self.attended:
+            self._wake(self)
 
     def notify(self, event: EventType, path: str, zxid: int, acl: Acl | None) -> None:
         """A watch of this connection's fired."""

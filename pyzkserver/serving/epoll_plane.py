@@ -6,6 +6,7 @@ Trio's price is per wake-up of a task, and so it is paid once for all of them.
 """
 
 import logging
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -24,7 +25,10 @@ logger = logging.getLogger("pyzkserver.port")
 _RECEIVE = 65536
 _EVENTS_PER_PASS = 512
 _ACCEPTS_PER_PASS = 64
-_PASSES_PER_TURN = 4
+# In seconds.  Where there is one processor, waiting for a client only keeps it from running.
+_LONGEST_TURN = 0.002
+_SOON = 0.0003
+_PATIENCE = 0.0001 if (os.cpu_count() or 1) > 1 else 0.0
 _FAREWELL_MS = 10_000
 
 if hasattr(select, "epoll"):
@@ -103,15 +107,32 @@ class EpollPlane:
 
     async def _serve(self) -> None:
         wakeup = self._epoll.fileno()
+        clock = self._service.host.seconds
+        left_at = clock()
         while True:
             if self._again:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(wakeup)
-            # What became ready meanwhile is taken along: a turn of Trio's loop costs more than a look.
-            for _ in range(_PASSES_PER_TURN):
-                if not self._pass():
+            came_back = clock()
+            left_at = self._turn(came_back, eager=came_back - left_at < _SOON)
+
+    def _turn(self, started: float, *, eager: bool) -> float:
+        """Serve as long as somebody is ready, but not so long that Trio's other tasks wait.  Returns when it ended.
+
+        A client that sends its next request as soon as it has the last reply is back before this task could
+        be asleep and awake again.  So if the last turn was a moment ago, look a little longer for the next.
+        """
+        clock = self._service.host.seconds
+        seen = now = started
+        while now - started < _LONGEST_TURN:
+            if self._pass():
+                seen = now = clock()
+            else:
+                now = clock()
+                if not eager or now - seen > _PATIENCE:
                     break
+        return seen
 
     def _pass(self) -> bool:
         """Serve whoever is ready; False if nobody was."""
@@ -210,14 +231,14 @@ class EpollPlane:
 
     def _take(self, link: _Link, data: bytes) -> None:
         # Marked, so that its own output does not put it on the list: it is looked after right here.
-        link.marked = True
+        link.marked = link.connection.attended = True
         try:
             link.connection.receive(data)
         except Exception:
             # A defect of this server: it costs the one who found it, and nobody else.
             logger.exception("closing the connection of %s after an internal error", link.connection.name)
             link.connection.abort()
-        link.marked = False
+        link.marked = link.connection.attended = False
         self._look_after(link)
 
     def _drain(self, link: _Link) -> None:

@@ -1,5 +1,6 @@
 """How every tool is run, what it may say, and how it ends.  What a tool does is not known here."""
 
+import errno
 import importlib
 import io
 import json
@@ -11,13 +12,16 @@ from typing import Any, Final
 
 from pyzkserver.errors import ConfigError, PyzkserverError
 
-__all__ = ["DONE", "UNUSABLE", "WRONG", "ToolError", "json_line", "run", "say"]
+__all__ = ["DONE", "OF_OUTPUT", "UNUSABLE", "WRONG", "ToolError", "json_line", "run", "say"]
 
 DONE: Final = 0
 WRONG: Final = 1
 """What was looked at is damaged, or what was asked for was refused."""
 UNUSABLE: Final = 2
 """The words cannot be understood, or what they name cannot be read at all."""
+
+OF_OUTPUT: Final = (errno.EPIPE, errno.ENOSPC)
+"""Errors that come of printing, and not of what is read."""
 
 
 class ToolError(PyzkserverError):
@@ -48,7 +52,7 @@ def run(tool: str, words: Sequence[str]) -> int:
         say(tool, str(error))
         return UNUSABLE if isinstance(error, ConfigError) else WRONG
     except OSError as error:
-        say(tool, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        say(tool, f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
         return UNUSABLE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

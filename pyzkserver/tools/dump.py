@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-from .command import DONE, say
+from .command import DONE, UNUSABLE, ToolError, say
 from .directories import State, find_existing, read_state
 from .dumpwriter import JsonWriter, Writer, YamlWriter, write
 from .forms import counted, hex64
@@ -29,6 +29,8 @@ _STATUS = "Exit status: 0 done; 1 the directory is damaged; 2 it cannot be read,
 def main(words: Sequence[str]) -> int:
     """Run it; returns the exit status."""
     options = _parse(words)
+    if options.output is not None and options.output.is_dir():
+        raise ToolError(f"{options.output} is a directory: name a file in it", UNUSABLE)
     state = read_state(find_existing(options.where, options.log_dir))
     for note in state.notes:
         say("dump", note)

@@ -9,7 +9,7 @@ from typing import Any
 from pyzkserver.storage.damage import LogDamaged, TornTail
 from pyzkserver.storage.logfile import HEADER_SIZE, Entry
 
-from .command import DONE, UNUSABLE, WRONG, ToolError, json_line, say
+from .command import DONE, OF_OUTPUT, UNUSABLE, WRONG, ToolError, json_line, say
 from .forms import counted, hex64, read_hex64
 from .logrepair import Repair, repair
 from .logscan import check_is_log, scan
@@ -41,9 +41,9 @@ def main(words: Sequence[str]) -> int:
         except ToolError as error:
             say("log", str(error))
             status = max(status, error.status)
-        except BrokenPipeError:
-            raise  # that is about our output
         except OSError as error:
+            if error.errno in OF_OUTPUT:
+                raise
             say("log", f"{path}: {error.strerror}")
             status = UNUSABLE
     return status

@@ -17,7 +17,7 @@ from pyzkserver.storage.logfile import zxid_of
 from pyzkserver.storage.snapcodec import CompressionMissing
 from pyzkserver.storage.snapfile import Snapshot
 
-from .command import DONE, UNUSABLE, WRONG, ToolError, json_line, say
+from .command import DONE, OF_OUTPUT, UNUSABLE, WRONG, ToolError, json_line, say
 from .forms import (
     acl_form,
     acl_text,
@@ -62,9 +62,9 @@ def main(words: Sequence[str]) -> int:
         except CompressionMissing as error:
             say("snapshot", f"{path}: {error}")
             status = UNUSABLE
-        except BrokenPipeError:
-            raise  # that is about our output
         except OSError as error:
+            if error.errno in OF_OUTPUT:
+                raise
             say("snapshot", f"{path}: {error.strerror}")
             status = UNUSABLE
     return status

@@ -29,7 +29,9 @@ class SimHost(Host):
     disk: SimDisk
 
     def __init__(self, disk: SimDisk, random: Random | None = None, *, slowness: float = 0.0) -> None:
-        super().__init__(lambda: WALL_CLOCK / 1000 + trio.current_time())
+        super().__init__(lambda: WALL_CLOCK / 1000 + trio.current_time() + self.wall_clock_skew)
+        self.wall_clock_skew = 0.0
+        """In seconds: somebody set the clock."""
         self.random = random or Random(0)
         self.disk = disk
         self.workers: dict[str, SimWorker] = {}

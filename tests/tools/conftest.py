@@ -2,7 +2,6 @@
 
 import io
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +43,3 @@ def directory(tmp_path: Path, history: History) -> Path:
     """A data directory with these."""
     write_directory(tmp_path / "data", history)
     return tmp_path / "data"
-
-
-Pathmaker = Callable[[str], Path]

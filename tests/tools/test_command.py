@@ -1,5 +1,6 @@
 """How the tools are found, and how they end."""
 
+import errno
 import io
 import os
 import subprocess
@@ -77,6 +78,28 @@ def test_what_cannot_be_written(tool: Tool, directory: Path) -> None:
     assert outcome.status == 2
     assert outcome.err.startswith(f"pyzkserver dump: {directory}/none/out.json")
     assert outcome.err.endswith("No such file or directory\n")
+    outcome = tool("dump", directory, "-o", directory)
+    assert outcome.status == 2
+    assert outcome.err == f"pyzkserver dump: {directory} is a directory: name a file in it\n"
+
+
+class Full(io.StringIO):
+    """A disk without room."""
+
+    def write(self, text: str, /) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_output_that_goes_nowhere(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not blamed on the file that was read."""
+    [log] = (directory / "version-2").glob("log.*")
+    [snapshot] = (directory / "version-2").glob("snapshot.*")
+    monkeypatch.setattr(sys, "stdout", Full())
+    for words in (["log", str(log)], ["snapshot", str(snapshot)]):
+        assert cli.main(words) == 2
+        assert capsys.readouterr().err == f"pyzkserver {words[0]}: No space left on device\n"
 
 
 def test_json_is_ascii(tool: Tool, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
