@@ -165,13 +165,14 @@ class Preparer:
     def _create(self, asker: Asker, op: int, request: CreateRequest | CreateTTLRequest) -> Record:
         flags, path = request.flags, request.path
         ttl = request.ttl if isinstance(request, CreateTTLRequest) else -1
-        self._judge_flags(op, flags, ttl, path)
+        if flags or op == _CREATE_TTL:  # a plain persistent node needs no judging
+            self._judge_flags(op, flags, ttl, path)
         self._judge_session(asker)
         if path is None:
             raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)
         parent_path = parent_for_create(path)
         acl = self.rules.access.fix_up(request.acl, asker.identities, path)
-        parent = self._node(parent_path, path)
+        parent = self.pending.find(parent_path) or self._node(parent_path, path)
         if not parent.acl.world & CREATE:
             self._permit(parent, CREATE, asker, path)
         if flags in _SEQUENTIAL:
@@ -183,9 +184,8 @@ class Preparer:
         if parent.ephemeral_owner and self._kind(parent) is NodeKind.EPHEMERAL:
             raise ZooKeeperError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
         if path == _ROOT_LIMIT:
-            raise ZooKeeperError(
-                ErrorCode.BAD_ARGUMENTS, path
-            )  # there is no quota on the root; Apache dies of it
+            # There is no quota on the root; Apache's server dies of it.
+            raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
         if self.rules.enforce_quota:
             self._judge_quota(path, 1, len(request.data or b""))
         cversion = wrap32(parent.cversion + 1)

@@ -180,7 +180,7 @@ class DataTree:
         else:
             owner = CONTAINER_OWNER
         acl = body.acl if type(body.acl) is Acl else _stored(body.acl)
-        parent_path, name = split_parent(path)
+        parent_path, _, name = path.rpartition("/")
         parent = self.nodes.get(parent_path)
         if parent is None:
             raise ZooKeeperError(ErrorCode.NO_NODE, path)
@@ -189,8 +189,10 @@ class DataTree:
         node = self._insert(path, parent, name, body.data, acl, owner, body.parent_c_version, txn)
         if owner:
             self._enter_owner(path, owner, node, shown_owner)
-        self._touch(parent_path, parent)
-        self._touch(path, node)
+        touched = self.digest.touched
+        if touched is not None:
+            touched[parent_path] = parent
+            touched[path] = node
         stat = node.stat_bytes() if txn.op != _PLAIN_CREATE else None  # a zookeeper_stats: before it counts
         if parent_path.startswith(QUOTA_NODE):
             self._quota_node_created(parent_path, name)
