@@ -40,10 +40,11 @@ class Caller:
 
     async def ask(self, *calls: Call) -> list[Reply | Event]:
         """What is answered to these, and whatever came before."""
-        self.send(*calls)
         before = len(self.answers)
-        while sum(isinstance(answer, Reply) for answer in self.answers[before:]) < len(calls):
-            await trio.sleep(0.001)
+        self.send(*calls)
+        with trio.fail_after(3600):
+            while sum(isinstance(answer, Reply) for answer in self.answers[before:]) < len(calls):
+                await trio.sleep(0.001)
         answers, self.answers = self.answers, []
         return answers
 

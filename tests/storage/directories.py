@@ -15,8 +15,10 @@ from pyzkserver.storage import snapfile
 from pyzkserver.storage.logfile import encode_transaction, file_header, frame_entry, log_name
 from pyzkserver.storage.recovery import Recovered, recover
 from pyzkserver.storage.snapshots import snapshot_name
+from pyzkserver.wire.requests import OpCode
+from pyzkserver.wire.txns import ErrorTxn
 
-from .histories import History
+from .histories import BEGINNING, History
 
 VERSION_2 = DATA_DIR / "version-2"
 OTHER_DIR = Path("/var/log")
@@ -34,6 +36,11 @@ def new_tree() -> DataTree:
 
 
 # --- by hand ------------------------------------------------------------------------------------------------
+
+
+def error_txn(zxid: int) -> Transaction:
+    """A request that was refused: the plainest transaction there is."""
+    return Transaction(0, 0, zxid, BEGINNING, OpCode.ERROR, ErrorTxn(-110))
 
 
 def log_bytes(txns: Sequence[Transaction], digests: Sequence[int | None] = ()) -> bytes:

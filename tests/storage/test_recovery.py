@@ -15,10 +15,11 @@ from pyzkserver.storage.recovery import DataDirectoryError, Recovered
 from pyzkserver.storage.snaplayout import DBID, FILE_HEADER, MAGIC, SNAPSHOT_VERSION, Ending, encode_ending
 from pyzkserver.wire.records import ACL, Id
 from pyzkserver.wire.requests import OpCode
-from pyzkserver.wire.txns import CreateTxn, ErrorTxn, SetACLTxn
+from pyzkserver.wire.txns import CreateTxn, SetACLTxn
 
 from .directories import (
     VERSION_2,
+    error_txn,
     log_bytes,
     new_disk,
     nothing,
@@ -130,10 +131,6 @@ class TestReplay:
             True
         ]
         assert same(found, history)
-
-
-def error_txn(zxid: int) -> Transaction:
-    return Transaction(0, 0, zxid, BEGINNING, OpCode.ERROR, ErrorTxn(-110))
 
 
 class TestTornTail:

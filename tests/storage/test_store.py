@@ -4,10 +4,10 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from serving.talk import create, get
 from sim.caller import Caller
 from sim.disk import SimDisk
@@ -20,8 +20,7 @@ from pyzkserver.server import new_tree
 from pyzkserver.storage.recovery import DataDirectoryError
 from pyzkserver.storage.store import Store
 
-from .directories import OTHER_DIR, VERSION_2, log_bytes, new_disk, nothing, put_log, put_snapshot, serve
-from .histories import History
+from .directories import OTHER_DIR, VERSION_2, error_txn, log_bytes, new_disk, nothing, serve
 
 
 async def write_one(server: SimServer) -> None:
@@ -263,8 +262,6 @@ class TestEnds:
             await caller.greet()
             server.host.flusher.hold()
             caller.send(create("/a", b"1"))
-            import trio
-
             await trio.sleep(1)
             assert caller.answers == []
 
@@ -278,19 +275,17 @@ class TestDurableFromTheStart:
 
     def test_after_a_kill_the_log_is_synced(self) -> None:
         """The killed server had written, and not synced; the next one shows it, and then the power fails."""
-        history = History(4)
         for seed in range(30):
-            disk = self._killed(history_of_zxid_1())
+            disk = self._killed()
             serve(disk, nothing, end="die")
             shown = serve(disk.kill(), nothing).recovered.tree.last_zxid
             assert shown == 3
             assert serve(disk.crash(seed), nothing).recovered.tree.last_zxid == shown
-        del history
 
     def test_after_a_failed_flush_the_log_is_written_again(self) -> None:
         """The kernel takes those pages for clean: a sync alone would bring nothing to the disk."""
         for seed in range(30):
-            disk = self._killed(history_of_zxid_1(), fail=True)
+            disk = self._killed(fail=True)
             serve(disk, nothing, end="die")
             assert serve(disk.crash(seed), nothing).recovered.tree.last_zxid == 3
 
@@ -305,13 +300,13 @@ class TestDurableFromTheStart:
         assert (disk.syncs - before, after.syncs) == (0, 0)
 
     @staticmethod
-    def _killed(data: bytes, *, fail: bool = False) -> SimDisk:
+    def _killed(*, fail: bool = False) -> SimDisk:
         """A log that a server wrote and did not sync; or could not."""
         disk = new_disk()
         serve(disk, nothing)
         disk = disk.kill()
         file = disk.create(VERSION_2 / "log.1")
-        file.write(data, 0)
+        file.write(log_bytes([error_txn(zxid) for zxid in (1, 2, 3)]), 0)
         if fail:
             disk.fail_at(1, errno.EIO)
             with pytest.raises(OSError, match="error"):
@@ -324,12 +319,3 @@ async def write_nothing(server: SimServer) -> None:
     caller = Caller(server)
     await caller.greet()
     await caller.ask(get("/a"))
-
-
-def history_of_zxid_1() -> bytes:
-    from .test_recovery import error_txn
-
-    return log_bytes([error_txn(zxid) for zxid in (1, 2, 3)])
-
-
-_ = (Iterator, put_log, put_snapshot)

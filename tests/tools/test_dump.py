@@ -69,6 +69,8 @@ def test_what_a_server_did(form: str, tool: Tool, tmp_path: Path, history: Histo
     assert tool("dump", tmp_path / "b", "-o", second).status == 0
     assert first.read_bytes() == second.read_bytes()
     version = tmp_path / "b" / "version-2"
+    # Its digest, too, is that of its nodes.
+    assert tool("snapshot", "--verify", *version.iterdir()).status == 0
     recovered = recover(RealDisk(), version, version, lambda: DataTree(extended_types=True))
     assert appearance(recovered.tree) == appearance(history.tree)
     assert recovered.sessions == history.sessions
