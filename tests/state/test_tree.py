@@ -266,6 +266,22 @@ def test_descendants_are_counted() -> None:
     assert counts == {"/": 7, "": 8, "/a": 2, "/a/b/c": 0}
 
 
+def test_the_size_of_all_data() -> None:
+    """approximate_data_size: every path and what its node holds, null being nothing."""
+    world = World()
+    sizes = [world.tree.data_size]
+    for ask in (
+        create("/ab", b"xyz"),
+        set_data("/ab", b"x"),
+        set_data("/ab", None),
+        set_data("/", b"1"),
+        delete("/ab"),
+    ):
+        world.done(ask)
+        sizes.append(world.tree.data_size - sizes[0])
+    assert sizes == [len("/" + "/zookeeper" + "/zookeeper/quota" + "/zookeeper/config"), 6, 4, 3, 4, 1]
+
+
 def test_the_last_zxid_is_that_of_the_last_transaction() -> None:
     """Of errors as well, and it never goes back (compatibility fact 50)."""
     world = World()

@@ -1,0 +1,117 @@
+"""One data directory, two servers in turn: each goes on where the other stopped, with everything there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from kazoo.client import KazooClient
+
+import pyzkserver
+
+from .apache import SUPER_DIGEST
+from .conversation import Address
+from .test_files import LONG, Shown, apache_on, classpath, client_of, mismatches, shown_by, write_everything
+
+pytestmark = pytest.mark.interop
+
+__all__ = ["classpath"]
+
+SNAP_COUNT = 40
+TURNS = 6
+
+
+@contextmanager
+def ours_on(folder: Path, method: str) -> Iterator[Address]:
+    """Our server on a directory."""
+    server = pyzkserver.Server(
+        data_dir=folder / "data",
+        snap_count=SNAP_COUNT,
+        snapshot_compression_method=method,
+        pre_alloc_size=100,
+        super_digest=SUPER_DIGEST,
+        max_session_timeout=LONG,
+    )
+    with server:
+        yield "127.0.0.1", server.port
+        assert server.running.replica.tree.last_zxid > 0
+
+
+@contextmanager
+def theirs_on(folder: Path, method: str, classpath: str) -> Iterator[Address]:
+    """Apache's server on a directory."""
+    settings = {
+        "zookeeper.snapCount": str(SNAP_COUNT),
+        "zookeeper.snapshot.compression.method": method,
+        "zookeeper.forceSync": "yes",
+    }
+    with apache_on(folder, classpath, **settings) as address:
+        yield address
+
+
+def work(address: Address, client: KazooClient, turn: int) -> None:
+    """Everything that can be written, and enough of it for snapshots in between."""
+    write_everything(address, client, turn)
+    top = f"/round-{turn}"
+    for number in range(2 * SNAP_COUNT):
+        client.create(f"{top}/many-{number}", b"x" * number)
+        client.set(top, str(number).encode())
+        if number % 3 == 0:
+            client.delete(f"{top}/many-{number // 3}")
+
+
+def snapshots(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "data" / "version-2").glob("snapshot.*")}
+
+
+@pytest.mark.parametrize("method", ["", "gz"])
+@pytest.mark.parametrize("first", ["ours", "Apache's"])
+def test_in_turn(tmp_path: Path, classpath: str, first: str, method: str) -> None:
+    """Three times each: every node, stat and ACL is there, and the session with its ephemeral nodes.
+
+    The session was begun on the first server and is resumed on every other, by its id and password.  The
+    digests are compared on both sides: each transaction's by whoever replays it.
+    """
+    shown: dict[str, Shown] = {}
+    session: tuple[int, bytes] | None = None
+    for turn in range(TURNS):
+        is_ours = (turn % 2 == 0) == (first == "ours")
+        before = snapshots(tmp_path) if turn else set()
+        with ExitStack() as left, ExitStack() as stopped:
+            on = ours_on(tmp_path, method) if is_ours else theirs_on(tmp_path, method, classpath)
+            address = stopped.enter_context(on)
+            client = left.enter_context(client_of(address, client_id=session))
+            assert session in (None, client.client_id)
+            session = client.client_id
+            if turn:
+                assert shown_by(client) == shown
+                client.set(f"/round-{turn - 1}/multi", b"still mine")
+            work(address, client, turn)
+            shown = shown_by(client)
+            if not is_ours:
+                assert mismatches(address) == 0
+            stopped.close()  # before the client, so that the session is not closed
+        taken = snapshots(tmp_path) - before
+        assert len(taken) >= 2, "no snapshot was taken in between"
+        assert all(name.endswith(".gz") == (method == "gz") for name in taken)
+    with ours_on(tmp_path, method) as address, client_of(address, client_id=session) as client:
+        assert client.client_id == session
+        assert shown_by(client) == shown
+    with ours_on(tmp_path, method) as address, client_of(address) as client:
+        # That session was closed in an orderly way.
+        left_over = {path for path, node in shown.items() if node.stat[7]}
+        kinds = {path.rpartition("/")[2].rstrip("0123456789") for path in left_over - shown_by(client).keys()}
+        assert kinds == {"multi", "seq-"}
+
+
+def test_our_digests_are_compared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The other direction of ``mismatches``: a start on our own directory finds none, either."""
+    caplog.set_level("ERROR", "pyzkserver.storage")
+    for turn in range(2):
+        with ours_on(tmp_path, "") as address, client_of(address) as client:
+            work(address, client, turn)
+    with ours_on(tmp_path, ""):
+        pass
+    assert caplog.messages == []
