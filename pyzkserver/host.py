@@ -49,6 +49,27 @@ class Host:
         """Wait, by Trio's clock."""
         await trio.sleep(seconds)
 
+    async def connect(self, address: str, port: int) -> trio.abc.Stream:
+        """A TCP stream to another member, small packets sent at once.  Raises OSError."""
+        stream = await trio.open_tcp_stream(address, port)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return stream
+
+    def open_listener(
+        self, address: str, port: int, backlog: int = 128
+    ) -> trio.abc.Listener[trio.abc.Stream]:
+        """What accepts streams of other members: ``connect``'s other end.  Raises OSError.
+
+        0 as ``port`` takes any that is free; ``port_of`` tells which.
+        """
+        return trio.SocketListener(trio.socket.from_stdlib_socket(self.listen(address, port, backlog)))
+
+    def port_of(self, listener: trio.abc.Listener[trio.abc.Stream]) -> int:
+        """The port that a listener of ``open_listener`` has."""
+        assert isinstance(listener, trio.SocketListener)
+        port: int = listener.socket.getsockname()[1]
+        return port
+
     def listen(self, address: str, port: int, backlog: int) -> socket.socket:
         """A listening TCP socket, non-blocking.  Raises OSError, e.g. where the port is taken."""
         family, kind, protocol, _, where = socket.getaddrinfo(
