@@ -11,6 +11,7 @@ import trio.testing
 from pyzkserver.host import Host
 
 from .disk import SimDisk
+from .network import Machine, SimListener
 from .worker import SimWorker
 
 __all__ = ["SimHost", "seeded_run"]
@@ -24,11 +25,19 @@ class SimHost(Host):
     """One process on one machine.
 
     ``workers`` are those that the server asked for, by name; a job takes up to ``slowness`` seconds.
+    Without a ``machine`` it is on no network.
     """
 
     disk: SimDisk
 
-    def __init__(self, disk: SimDisk, random: Random | None = None, *, slowness: float = 0.0) -> None:
+    def __init__(
+        self,
+        disk: SimDisk,
+        random: Random | None = None,
+        *,
+        slowness: float = 0.0,
+        machine: Machine | None = None,
+    ) -> None:
         super().__init__(lambda: WALL_CLOCK / 1000 + trio.current_time() + self.wall_clock_skew)
         self.wall_clock_skew = 0.0
         """In seconds: somebody set the clock."""
@@ -38,6 +47,25 @@ class SimHost(Host):
         self.power_failed = trio.Event()
         self.new_worker = self._new_worker
         self._slowness = slowness
+        self._machine = machine
+
+    @property
+    def machine(self) -> Machine:
+        """The machine, as the network knows it."""
+        assert self._machine is not None, "this host is on no network"
+        return self._machine
+
+    async def connect(self, address: str, port: int) -> trio.abc.Stream:
+        return await self.machine.connect(address, port)
+
+    def open_listener(
+        self, address: str, port: int, backlog: int = 128
+    ) -> trio.abc.Listener[trio.abc.Stream]:
+        return self.machine.listen(port, backlog)
+
+    def port_of(self, listener: trio.abc.Listener[trio.abc.Stream]) -> int:
+        assert isinstance(listener, SimListener)
+        return listener.port
 
     @property
     def flusher(self) -> SimWorker:
