@@ -1,4 +1,4 @@
-"""The simulated disk and worker behave as the real ones do, and fail and forget as real ones may."""
+"""The disks and workers in memory and the simulated ones behave as the real ones do; these fail and forget, too."""
 
 import errno
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from pyzkserver.storage.disk import Disk, RealDisk, ThreadWorker, Worker, in_worker
+from pyzkserver.storage.memory_disk import MemoryDisk, PromptWorker
 
 from .disk import PowerFailure, SimDisk
 from .worker import SimWorker
@@ -16,11 +17,13 @@ from .worker import SimWorker
 Place = tuple[Disk, Path]
 
 
-@pytest.fixture(params=["real", "simulated"])
+@pytest.fixture(params=["real", "in memory", "simulated"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A disk, and an empty directory on it."""
     if request.param == "real":
         return RealDisk(), tmp_path
+    if request.param == "in memory":
+        return MemoryDisk(existing=(tmp_path,)), tmp_path
     return SimDisk(existing=(tmp_path,)), tmp_path
 
 
@@ -35,7 +38,7 @@ def put(disk: Disk, path: Path, data: bytes) -> None:
 
 
 class TestDisk:
-    """What the real disk does, the simulated one does."""
+    """What the real disk does, the others do."""
 
     def test_directories(self, place: Place) -> None:
         """Made with their parents, and left as they are when they are there."""
@@ -158,9 +161,11 @@ class TestDisk:
         again()
 
 
-@pytest.mark.parametrize("kind", [ThreadWorker, lambda name: SimWorker()], ids=["thread", "simulated"])
+@pytest.mark.parametrize(
+    "kind", [ThreadWorker, PromptWorker, lambda name: SimWorker()], ids=["thread", "prompt", "simulated"]
+)
 class TestWorker:
-    """What the thread does, the simulated worker does."""
+    """What the thread does, the others do."""
 
     def test_one_after_the_other(self, kind: Callable[[str], Worker]) -> None:
         """Jobs are done in order, and told of in order, in Trio's thread."""
@@ -236,6 +241,22 @@ def test_the_simulated_worker_takes_virtual_time() -> None:
         worker.stop()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_allocating_ahead_takes_no_memory() -> None:
+    """A log grows by 64 MiB of zeros at a time; in memory they are only read, and gone when it is cut."""
+    disk = MemoryDisk(existing=(Path("/d"),))
+    file = disk.create(Path("/d/log"))
+    file.write(b"header", 0)
+    file.truncate(64 << 20)
+    assert (disk.size(Path("/d/log")), disk.used()) == (64 << 20, 6)
+    file.write(b"entry", 10)
+    assert disk.used() == 15
+    assert read(disk, Path("/d/log"))[:20] == b"header\0\0\0\0entry\0\0\0\0\0"
+    assert len(read(disk, Path("/d/log"))) == 64 << 20
+    file.truncate(3)
+    file.truncate(8)
+    assert read(disk, Path("/d/log")) == b"hea\0\0\0\0\0"
 
 
 TOP = Path("/disk")
