@@ -238,10 +238,11 @@ def test_what_ended_the_server_is_raised_when_it_is_left(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(upkeep, "keep", upkeep_that_breaks)
     server = pyzkserver.Server().start()
-    assert server._token is not None
-    assert server._thread is not None
-    server._token.run_sync_soon(broken.set)
-    server._thread.join(PATIENCE)
+    server.run(broken.set)
+    assert server._ended.wait(PATIENCE)
+    with pytest.raises(RuntimeError, match="ended by an error") as caught:
+        server.run(broken.set)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
         server.stop()
     server.stop()

@@ -8,7 +8,7 @@ from pyzkserver.host import Host
 from pyzkserver.state.node import ttl_of
 from pyzkserver.wire.requests import DeleteContainerRequest, OpCode
 
-from .replica import Proposal, Replica
+from .replica import Origin, Proposal, Replica
 
 __all__ = ["container_candidates", "expire_sessions", "keep"]
 
@@ -23,12 +23,15 @@ async def _keep_sessions(replica: Replica, host: Host) -> None:
         expire_sessions(replica, host.elapsed_ms())
 
 
-def expire_sessions(replica: Replica, now: int) -> int:
-    """Close the sessions whose time is up at ``now`` (elapsed milliseconds).  Returns how many."""
+def expire_sessions(replica: Replica, now: int, origin: Origin | None = None) -> int:
+    """Close the sessions whose time is up at ``now`` (elapsed milliseconds).  Returns how many.
+
+    ``origin`` hears of each close when it is done.
+    """
     expired = replica.sessions.take_expired(now)
     for session in expired:
         logger.info("session %r expires: nothing was heard of it for %d ms", session, session.timeout)
-        replica.submit(Proposal(OpCode.CLOSE_SESSION, None, session.id))
+        replica.submit(Proposal(OpCode.CLOSE_SESSION, None, session.id, origin=origin))
     return len(expired)
 
 

@@ -1,15 +1,26 @@
-"""A server for synchronous code: a thread of its own, ready when entered, gone when left."""
+"""A server for tests, hosted for code of any kind: in a thread, ready when entered, gone when left.
+
+What can be done with one that runs is in the mixins: ``control.py`` and its like.
+"""
 
 import threading
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 import trio
 
 from pyzkserver.config import FOUR_LETTER_WORDS, Config
 from pyzkserver.server import RunningServer, serve
 
+from .clock import MovableHost
+from .control import Control
+from .loop import Loop
+from .waiting import told
+
 __all__ = ["Server"]
+
+T = TypeVar("T")
 
 _EMBEDDED: dict[str, Any] = {
     "client_port": 0,
@@ -21,7 +32,7 @@ _EMBEDDED: dict[str, Any] = {
 """Where an embedded server differs from Apache's defaults, unless told otherwise."""
 
 
-class Server:
+class Server(Control):
     """A server in this process.
 
     ::
@@ -29,8 +40,9 @@ class Server:
         with Server() as server:
             client = KazooClient(server.hosts)
 
-    Keyword arguments are those of Config; by default it takes any free port on 127.0.0.1, and keeps its data
-    in memory.  Any number can run side by side.  One that was left can be entered again, and is empty then.
+    ``async with`` does the same under Trio and asyncio, without blocking their loops.  Keyword arguments are
+    those of Config; by default it takes any free port on 127.0.0.1, and keeps its data in memory.  Any number
+    can run side by side.  One that was left can be entered again, and is empty then.
     """
 
     def __init__(self, config: Config | None = None, **settings: Any) -> None:
@@ -42,63 +54,88 @@ class Server:
                 settings["four_letter_words"] = FOUR_LETTER_WORDS
             config = Config(**settings)
         self.config = config
-        self._thread: threading.Thread | None = None
+        self._loop: Loop | None = None
         self._running: RunningServer | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._scope: trio.CancelScope | None = None
+        self._scope: trio.CancelScope
         self._failure: BaseException | None = None
+        self._ended = threading.Event()
+        self._tell_start: Callable[[], None]
+        self._tell_end: Callable[[], None] | None = None
+
+    # its life
 
     def start(self) -> Self:
         """Start it; returns when clients are served.  Raises what prevents it, e.g. PortUnavailable."""
-        if self._thread is not None:
-            raise RuntimeError("this server is running already")
         ready = threading.Event()
-        self._failure = None
-        # A daemon, so that a program which forgets to stop it can still end.
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="pyzkserver", daemon=True)
-        self._thread.start()
+        self._start(ready.set)
         ready.wait()
-        if self._failure is not None:
-            self._thread.join()
-            self._thread = None
-            raise self._failure
+        self._finish_start()
         return self
 
     def stop(self) -> None:
-        """Stop it.  Returns when its thread and sockets are gone.  Does nothing to one that is not running.
+        """Stop it.  Returns when its sockets are gone.  Does nothing to one that is not running.
 
         Raises the error that ended the server, if one did.
         """
-        if self._thread is None:
+        if self._loop is None:
             return
-        try:
-            if self._token is not None:
-                self._token.run_sync_soon(self._cancel)
-        except trio.RunFinishedError:
-            pass
-        self._thread.join()
-        self._thread = self._running = self._token = self._scope = None
+        over = threading.Event()
+        self._stop(over.set)
+        over.wait()
+        self._finish_stop()
+
+    def _start(self, tell: Callable[[], None]) -> None:
+        """Begin to start it; ``tell`` is called in another thread when it serves, or has failed."""
+        if self._loop is not None:
+            raise RuntimeError("this server is running already")
+        self._failure = None
+        self._ended.clear()
+        self._tell_start, self._tell_end = tell, None
+        self._host = MovableHost()
+        # One with a data directory may take long to read it, and must not keep others waiting.
+        self._loop = Loop.acquire() if self.config.data_dir is None else Loop().start()
+        self._loop.spawn(self._serve)
+
+    def _finish_start(self) -> None:
+        if self._failure is not None:
+            self._finish_stop()
+
+    def _stop(self, tell: Callable[[], None]) -> None:
+        """Begin to stop it; ``tell`` is called, perhaps in another thread, when it has ended."""
+        assert self._loop is not None
+        self._tell_end = tell
+        self._loop.run(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._ended.is_set():
+            assert self._tell_end is not None
+            self._tell_end()
+        else:
+            self._scope.cancel()
+
+    def _finish_stop(self) -> None:
+        assert self._loop is not None
+        self._loop.release()
+        self._loop = self._running = None
         if self._failure is not None:
             raise self._failure
 
-    def _cancel(self) -> None:
-        if self._scope is not None:
-            self._scope.cancel()
-
-    def _run(self, ready: threading.Event) -> None:
+    async def _serve(self) -> None:
         try:
-            trio.run(self._serve, ready)
+            with trio.CancelScope() as self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._running = await nursery.start(self._serve_it)
+                    self._tell_start()
         except BaseException as failure:
             self._failure = _unwrapped(failure)
-        finally:
-            ready.set()
+        self._ended.set()
+        if self._running is None:
+            self._tell_start()
+        if self._tell_end is not None:
+            self._tell_end()
 
-    async def _serve(self, ready: threading.Event) -> None:
-        self._token = trio.lowlevel.current_trio_token()
-        with trio.CancelScope() as self._scope:
-            async with trio.open_nursery() as nursery:
-                self._running = await nursery.start(serve, self.config)
-                ready.set()
+    async def _serve_it(self, task_status: trio.TaskStatus[RunningServer]) -> None:
+        await serve(self.config, host=self._host, task_status=task_status)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -108,9 +145,30 @@ class Server:
     ) -> None:
         self.stop()
 
+    async def __aenter__(self) -> Self:
+        try:
+            await told(self._start)
+        except BaseException:  # cancelled: nobody will leave what was not entered
+            self.stop()
+            raise
+        self._finish_start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is None:
+            return
+        try:
+            await told(self._stop)
+        finally:
+            self.stop() if not self._ended.is_set() else self._finish_stop()
+
+    # what is there
+
     @property
     def running(self) -> RunningServer:
-        """The server itself.  Raises RuntimeError where it is not running."""
+        """The server itself, which lives in another thread: see ``run``.  RuntimeError where it is not running."""
         if self._running is None:
             raise RuntimeError("this server is not running: use it in a with statement, or call start()")
         return self._running
@@ -125,9 +183,21 @@ class Server:
         """The connect string, e.g. ``127.0.0.1:40123``."""
         return self.running.hosts
 
-    def statistics(self) -> dict[str, int]:
-        """A few numbers: connections, sessions, znodes, watches …"""
-        return self.running.statistics()
+    @overload
+    def run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T: ...
+    @overload
+    def run(self, function: Callable[..., T], *arguments: Any) -> T: ...
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call ``function`` in the server's thread, between two requests, and wait for it.
+
+        Returns what it returns and raises what it raises.  A coroutine function runs as a task of the server's
+        Trio loop.  In that thread itself (a callback of the server's) a plain function is called at once.
+        """
+        self.running  # noqa: B018  raises where there is none
+        assert self._loop is not None
+        if self._ended.is_set():
+            raise RuntimeError("this server has ended by an error of its own") from self._failure
+        return self._loop.run(function, *arguments)
 
 
 def _unwrapped(failure: BaseException) -> BaseException:

@@ -1,15 +1,11 @@
 """A server whose clock can be put forward, and kazoo clients that note what happens to them."""
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import trio
 from kazoo.client import KazooClient
-from trio.testing import MockClock
 
 import pyzkserver
 
@@ -27,26 +23,9 @@ def until(condition: Callable[[], object]) -> None:
 class Stage(pyzkserver.Server):
     """Time goes on as ever in it, and further when a story needs it: no test waits for a session to expire."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"sessionless_cnxn_timeout_ms": 10**6, **settings})
-        self.clock = MockClock(rate=1.0)
-
-    def _run(self, ready: threading.Event) -> None:
-        try:
-            trio.run(self._serve, ready, clock=self.clock)
-        except BaseException as failure:
-            self._failure = failure
-        finally:
-            ready.set()
-
-    def do(self, action: Callable[[], object]) -> None:
-        """Have the server's own thread do something, and wait for it."""
-        assert self._token is not None
-        trio.from_thread.run_sync(action, trio_token=self._token)
-
     def pass_time(self, seconds: float) -> None:
-        """Let time pass for the server, but not for its clients."""
-        self.do(lambda: self.clock.jump(seconds))
+        """Let time pass for the server, but not for its clients, who are silent meanwhile."""
+        self.advance(seconds, expire=True)
 
     def cut_connections(self) -> None:
         """Close all connections; the sessions live on."""
@@ -55,7 +34,7 @@ class Stage(pyzkserver.Server):
             for connection in list(self.running.service.connections):
                 connection.abort()
 
-        self.do(cut)
+        self.run(cut)
 
 
 class Actor:

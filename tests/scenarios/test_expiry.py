@@ -63,7 +63,7 @@ def test_a_client_that_vanishes_is_missed_only_when_its_time_is_up() -> None:
             for each in stage.running.service.connections
             if each.session_id == worker.client.client_id[0]
         )
-        stage.do(connection.abort)
+        stage.run(connection.abort)
         worker.hears("SUSPENDED")
         assert watcher.client.exists("/here")
         stage.pass_time(3)

@@ -1,0 +1,111 @@
+"""What a test does to a running server: moves its clock, and the like.
+
+Each of these runs in the server's thread, between two requests, and is done when it returns.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar, overload
+
+import trio
+
+from pyzkserver.replica import upkeep
+from pyzkserver.replica.replica import Proposal
+from pyzkserver.server import RunningServer
+from pyzkserver.state.tree import Applied
+from pyzkserver.wire.requests import DeleteContainerRequest, OpCode
+
+from .clock import MovableHost
+from .sessions import session_id_of
+
+__all__ = ["Control", "Told"]
+
+T = TypeVar("T")
+
+
+class Control(ABC):
+    """The operations; who hosts the server says how they get to it."""
+
+    _host: MovableHost
+
+    @property
+    @abstractmethod
+    def running(self) -> RunningServer:
+        """The server itself."""
+
+    @overload
+    def run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T: ...
+    @overload
+    def run(self, function: Callable[..., T], *arguments: Any) -> T: ...
+    @abstractmethod
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call it in the server's thread."""
+
+    def advance(self, seconds: float, *, expire: bool | object | Iterable[object] = False) -> None:
+        """Put the server's clocks forward, and have done what is due by then, before this returns.
+
+        Sessions without a connection expire if their time is up; emptied containers and TTL nodes that are due
+        are deleted.  Sessions of connected clients live on: the time that passed is not held against them.
+        ``expire`` names those (by session id or kazoo client, one or several) that are to count as silent
+        meanwhile; True means all.
+        """
+        if seconds < 0:
+            raise ValueError(f"time goes forward only: advance({seconds})")
+        silent = None if expire is True else frozenset(_ids(expire))
+        self.run(self._advance, round(seconds * 1000), silent)
+
+    async def _advance(self, milliseconds: int, silent: frozenset[int] | None) -> None:
+        replica, host, config = self.running.replica, self._host, self.running.config
+        sessions = replica.sessions
+        target = host.elapsed_ms() + milliseconds
+        for session in sessions.by_id.values():
+            if session.owner is not None and silent is not None and session.id not in silent:
+                sessions.touch(session, target)
+        begun_at, told = host.offset_ms, Told()
+        # Each at its own time, so that what is logged of them says so.
+        while (due := sessions.next_expiry()) is not None and due <= target:
+            host.shift(max(0, due - host.elapsed_ms()))
+            told.expected += upkeep.expire_sessions(replica, due, told)
+        host.shift(max(0, begun_at + milliseconds - host.offset_ms))
+        await told.all()
+        unused = config.container_max_never_used_interval_ms
+        while paths := upkeep.container_candidates(replica, host.wall_ms(), unused):
+            # One that goes may leave its parent empty, so look again.
+            told = Told(len(paths))
+            for path in paths:
+                replica.submit(
+                    Proposal(OpCode.DELETE_CONTAINER, DeleteContainerRequest(path), 0, origin=told)
+                )
+            await told.all()
+
+    def statistics(self) -> dict[str, int]:
+        """A few numbers: connections, sessions, znodes, watches …"""
+        return self.running.statistics()
+
+
+class Told:
+    """Who asks for writes and waits until ``expected`` of them are decided and applied."""
+
+    def __init__(self, expected: int = 0) -> None:
+        self.expected = expected
+        self.applied: list[Applied] = []
+        self._more = trio.Event()
+
+    def committed(self, proposal: Proposal, applied: Applied) -> None:
+        """One is."""
+        self.applied.append(applied)
+        self._more.set()
+
+    async def all(self) -> None:
+        """Wait for them; where they are done already, without giving anybody else a turn."""
+        while len(self.applied) < self.expected:
+            self._more = trio.Event()
+            await self._more.wait()
+
+
+def _ids(expire: object) -> Iterable[int]:
+    if expire is False or expire is None:
+        return ()
+    if isinstance(expire, Iterable):
+        return [session_id_of(whom) for whom in expire]
+    return [session_id_of(expire)]

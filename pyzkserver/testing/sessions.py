@@ -1,0 +1,23 @@
+"""Whose session is meant: what users may name one by."""
+
+from typing import Any
+
+from pyzkserver.state.sessions import to_signed
+
+__all__ = ["session_id_of"]
+
+
+def session_id_of(whom: Any) -> int:
+    """The id of a session: of a number, of a kazoo client, or of anything with a ``session_id``.
+
+    Raises ValueError for a client that has none at the moment, TypeError for anything else.
+    """
+    if isinstance(whom, int) and not isinstance(whom, bool):
+        return to_signed(whom)
+    if hasattr(whom, "session_id"):
+        return session_id_of(whom.session_id)
+    if hasattr(whom, "client_id"):  # kazoo: (session id, password)
+        if whom.client_id is None or not whom.client_id[0]:
+            raise ValueError(f"{whom!r} has no session: it is not started, or was stopped")
+        return session_id_of(whom.client_id[0])
+    raise TypeError(f"{whom!r} is no session: name it by its id, a kazoo client, or what sessions() lists")
