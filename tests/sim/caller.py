@@ -25,8 +25,9 @@ class Caller:
     async def greet(self, timeout: int = 4000, *, session_id: int = 0, password: bytes = bytes(16)) -> bool:
         """Shake hands; whether a session was had."""
         self._say(hello(timeout, session_id=session_id, password=password))
-        while not self._output:
-            await trio.sleep(0.001)
+        with trio.fail_after(3600):
+            while not self._output:
+                await trio.sleep(0.001)
         welcome = read_welcome(self._output[4:])
         self._output = b""
         self._greeted = True
