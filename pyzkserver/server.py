@@ -124,6 +124,7 @@ async def serve(
     config: Config | None = None,
     *,
     host: Host | None = None,
+    service_type: type[Service] = Service,
     task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a server until cancelled.
@@ -137,7 +138,8 @@ async def serve(
     for note in config.notes:
         logger.info("%s", note)
     if config.data_dir is None:
-        await _serve(config, host, build_replica(config, host), None, task_status)
+        service = service_type(config, build_replica(config, host), host)
+        await _serve(service, None, task_status)
         return
     from .storage.store import Store
 
@@ -145,20 +147,16 @@ async def serve(
     recovered = store.open(lambda: new_tree(config))
     try:
         replica = recovered_replica(config, host, store, recovered)
-        await _serve(config, host, replica, store, task_status)
+        await _serve(service_type(config, replica, host), store, task_status)
     finally:
         store.close()
 
 
 async def _serve(
-    config: Config,
-    host: Host,
-    replica: Replica,
-    store: "Store | None",
-    task_status: trio.TaskStatus[RunningServer],
+    service: Service, store: "Store | None", task_status: trio.TaskStatus[RunningServer]
 ) -> None:
-    service = Service(config, replica, host)
-    listener = listen(host, config)
+    config, replica = service.config, service.replica
+    listener = listen(service.host, config)
     with listener:
         service.port = listener.getsockname()[1]
         async with trio.open_nursery() as nursery:

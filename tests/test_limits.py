@@ -26,6 +26,7 @@ from serving.talk import (
 )
 
 from pyzkserver.serving import connection as connection_module
+from pyzkserver.serving import plain
 from pyzkserver.wire.requests import AddWatchRequest, OpCode, SetWatches
 
 
@@ -297,13 +298,13 @@ def test_a_flood_of_identities(log: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         client.do(auth("digest", b"user:password"))
     assert len(client.connection.identities) == 2
-    for number in range(connection_module.MAX_IDENTITIES - 2):
+    for number in range(plain.MAX_IDENTITIES - 2):
         client.do(auth("digest", b"user:%d" % number))
     client.do(auth("digest", b"user:password"))
     client.send(packet(-4, *auth("digest", b"one:more")))
     assert client.ended
     assert client.output == b""
-    assert f"more than {connection_module.MAX_IDENTITIES} identities" in log.text
+    assert f"more than {plain.MAX_IDENTITIES} identities" in log.text
 
 
 # --- all at once --------------------------------------------------------------------------------------------

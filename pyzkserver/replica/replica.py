@@ -84,6 +84,8 @@ class Proposal:
 class _NoRole:
     """Of a replica that nobody told yet what it is."""
 
+    mode = "none"
+
     def submit(self, proposal: Proposal) -> None:
         raise RuntimeError("this replica has no role yet")
 

@@ -11,6 +11,10 @@ __all__ = ["Role"]
 class Role(Protocol):
     """The part of the request path that depends on who decides."""
 
+    @property
+    def mode(self) -> str:
+        """What monitoring is told: standalone, leader, follower or observer (``ServerStats.getServerState``)."""
+
     def submit(self, proposal: "Proposal") -> None:
         """A write was asked for here: get it decided and into the log."""
 

@@ -8,6 +8,8 @@ __all__ = ["Standalone"]
 class Standalone:
     """Decides alone."""
 
+    mode = "standalone"
+
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
 

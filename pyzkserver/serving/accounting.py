@@ -3,10 +3,15 @@
 What it counts for the whole server goes to the ServerStatistics on the way.
 """
 
+from typing import TYPE_CHECKING
+
+from pyzkserver.replica.replica import Replica
 from pyzkserver.wire.requests import OpCode
 
-from .service import Service
 from .statistics import Latency
+
+if TYPE_CHECKING:
+    from .service import Service
 
 __all__ = ["Accounted"]
 
@@ -14,11 +19,36 @@ _CREATE_SESSION = int(OpCode.CREATE_SESSION)
 
 
 class Accounted:
-    """A connection's counters."""
+    """A connection's counters.
 
-    def __init__(self, service: Service) -> None:
+    ``replica`` is the one that was served when the connection came, and stays it; where nothing was, it is
+    not set.  Such a connection is told words, and nothing else.
+    """
+
+    __slots__ = (
+        "_late",
+        "asked_ms",
+        "connected_ms",
+        "established_ms",
+        "last_latency",
+        "last_op",
+        "last_response_ms",
+        "last_xid",
+        "last_zxid",
+        "latency",
+        "received",
+        "replica",
+        "sent",
+        "served",
+        "service",
+    )
+
+    def __init__(self, service: "Service") -> None:
         self.service = service
-        self.replica = service.replica
+        self.served = service.serving
+        self.replica: Replica
+        if self.served:
+            self.replica = service.replica
         self.established_ms = service.host.wall_ms()
         self.connected_ms = self.asked_ms = service.host.elapsed_ms()
         """When it came, and when it asked for its session."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import trio
 
 from .admission import Admission, client_address, prepare_socket
-from .connection import Connection
+from .links import Acceptor, Deadlines, Link
 from .service import Service
 from .signals import Signal
 
@@ -24,7 +24,6 @@ logger = logging.getLogger("pyzkserver.port")
 
 _RECEIVE = 65536
 _EVENTS_PER_PASS = 512
-_ACCEPTS_PER_PASS = 64
 # In seconds.  Where there is one processor, waiting for a client only keeps it from running.
 _LONGEST_TURN = 0.002
 _SOON = 0.0003
@@ -36,27 +35,6 @@ if hasattr(select, "epoll"):
     _BROKEN = select.EPOLLHUP | select.EPOLLERR
 
 
-class _Link:
-    """A connection's socket.
-
-    While ``unsent`` holds bytes the link waits for writing and is not read from; while its connection is
-    paused it waits for nothing.  ``interest`` is what epoll was last told.
-    """
-
-    __slots__ = ("connection", "deadline", "fd", "interest", "marked", "sock", "unsent")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.connection: Connection
-        self.unsent: memoryview | None = None
-        self.interest = 0
-        self.marked = False
-        """It stands in the plane's list of those to look after."""
-        self.deadline: int | None = None
-        """When to close it for saying or reading nothing, where no session does that."""
-
-
 class EpollPlane:
     """All plain connections of a server."""
 
@@ -64,15 +42,14 @@ class EpollPlane:
         self._service = service
         self._admission = admission
         self._epoll = select.epoll()
-        self._links: dict[int, _Link] = {}
-        self._marked: list[_Link] = []
-        self._again: list[_Link] = []
+        self._links: dict[int, Link] = {}
+        self._marked: list[Link] = []
+        self._again: list[Link] = []
         """Links whose connection holds back requests that can go on."""
-        self._deadlines: dict[_Link, None] = {}
+        self._deadlines = Deadlines()
         self._in_pass = False
         self._flush_scheduled = False
-        self._listener: socket.socket | None = None
-        self._accepting = False
+        self._acceptor: Acceptor | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._after_pass: list[Callable[[], None]] = []
         self._signals: dict[int, tuple[Signal, Callable[[], None]]] = {}
@@ -95,9 +72,8 @@ class EpollPlane:
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until cancelled."""
-        self._listener = listener
         self._token = trio.lowlevel.current_trio_token()
-        self._accept_from_now_on()
+        self._acceptor = Acceptor(listener, self._epoll, self._welcome)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._housekeeping)
@@ -168,53 +144,29 @@ class EpollPlane:
             signal, callback = self._signals[descriptor]
             signal.take()
             callback()
-        else:
-            self._accept()
+        elif self._acceptor is not None:
+            self._acceptor.accept()
 
     # accepting
 
-    def _accept_from_now_on(self) -> None:
-        if self._listener is not None and not self._accepting:
-            self._epoll.register(self._listener.fileno(), _IN)
-            self._accepting = True
-
-    def _accept(self) -> None:
-        assert self._listener is not None
-        for _ in range(_ACCEPTS_PER_PASS):
-            try:
-                sock, peer = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _TRANSIENT_ACCEPT_ERRORS:
-                    continue
-                # Out of file descriptors, most likely: those who wait, wait until some are free.
-                logger.error("cannot accept connections for a moment: %s", error)
-                self._epoll.unregister(self._listener.fileno())
-                self._accepting = False
-                return
-            self._welcome(sock, client_address(peer))
-
-    def _welcome(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        service = self._service
+    def _welcome(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        service, address = self._service, client_address(peer)
         if not self._admission.admit(address[0]):
             service.statistics.connections_rejected += 1
             sock.close()
             return
         sock.setblocking(False)
         prepare_socket(sock, service.config)
-        link = _Link(sock)
-        link.connection = Connection(service, address, lambda connection: self._mark(link))
-        link.interest = _IN
-        link.deadline = service.host.elapsed_ms() + service.config.sessionless_cnxn_timeout_ms
-        self._deadlines[link] = None
+        link = Link(sock, _IN)
+        link.connection = service.new_connection(address, lambda connection: self._mark(link))
+        grace = service.config.sessionless_cnxn_timeout_ms
+        self._deadlines.set(link, service.host.elapsed_ms() + grace)
         self._links[link.fd] = link
-        service.connections[link.connection] = None
         self._epoll.register(link.fd, _IN)
 
     # moving bytes
 
-    def _read(self, link: _Link) -> None:
+    def _read(self, link: Link) -> None:
         try:
             data = link.sock.recv(_RECEIVE)
         except BlockingIOError:
@@ -226,10 +178,10 @@ class EpollPlane:
             return self._close(link)
         return self._take(link, data)
 
-    def _continue(self, link: _Link) -> None:
+    def _continue(self, link: Link) -> None:
         self._take(link, b"")
 
-    def _take(self, link: _Link, data: bytes) -> None:
+    def _take(self, link: Link, data: bytes) -> None:
         # Marked, so that its own output does not put it on the list: it is looked after right here.
         link.marked = link.connection.attended = True
         try:
@@ -241,13 +193,13 @@ class EpollPlane:
         link.marked = link.connection.attended = False
         self._look_after(link)
 
-    def _drain(self, link: _Link) -> None:
+    def _drain(self, link: Link) -> None:
         """The socket can take more of what was left."""
         if link.unsent is not None:
             self._send(link, link.unsent)
         self._look_after(link)
 
-    def _look_after(self, link: _Link) -> None:
+    def _look_after(self, link: Link) -> None:
         """Send what there is, and decide what the link waits for next."""
         connection = link.connection
         if connection.outbox and link.unsent is None and not connection.aborted:
@@ -260,8 +212,7 @@ class EpollPlane:
         if link.unsent is not None:
             interest = _OUT
             if connection.closing and link.deadline is None:
-                link.deadline = self._service.host.elapsed_ms() + _FAREWELL_MS
-                self._deadlines[link] = None
+                self._deadlines.set(link, self._service.host.elapsed_ms() + _FAREWELL_MS)
         elif connection.paused:
             interest = 0
         elif connection.backlog:
@@ -274,7 +225,7 @@ class EpollPlane:
             self._epoll.modify(link.fd, interest)
         return None
 
-    def _send(self, link: _Link, data: bytes | memoryview) -> None:
+    def _send(self, link: Link, data: bytes | memoryview) -> None:
         try:
             sent = link.sock.send(data)
         except BlockingIOError:
@@ -289,7 +240,7 @@ class EpollPlane:
 
     # those to look after beside the ones that are ready
 
-    def _mark(self, link: _Link) -> None:
+    def _mark(self, link: Link) -> None:
         """Something happened to a connection: it has output, or may go on, or is to be closed."""
         if link.marked:
             return
@@ -320,24 +271,23 @@ class EpollPlane:
 
     # closing
 
-    def _close(self, link: _Link) -> None:
+    def _close(self, link: Link) -> None:
         if self._links.get(link.fd) is not link:
             return
         del self._links[link.fd]
-        self._deadlines.pop(link, None)
+        self._deadlines.forget(link)
         self._epoll.unregister(link.fd)
         connection = link.connection
-        self._service.connections.pop(connection, None)
         self._admission.leave(connection.address[0])
         connection.closed()
-        _close_politely(link.sock, polite=not connection.aborted or link.unsent is None)
-        if self._listener is not None and not self._accepting:
-            self._accept_from_now_on()
+        link.close()
+        if self._acceptor is not None:
+            self._acceptor.resume()  # where file descriptors had run out, there is one now
 
     def _close_all(self) -> None:
+        self._acceptor = None
         for link in list(self._links.values()):
             self._close(link)
-        self._listener = None
         for signal, _ in self._signals.values():
             signal.close()
         self._signals.clear()
@@ -348,27 +298,9 @@ class EpollPlane:
         host = self._service.host
         while True:
             await host.sleep(1)
-            now = host.elapsed_ms()
-            for link in list(self._deadlines):
-                if link.connection.session is not None and not link.connection.closing:
-                    link.deadline = None
-                    del self._deadlines[link]
-                elif link.deadline is not None and now >= link.deadline:
-                    self._service.statistics.sessionless_expired += 1
-                    logger.info("closing the connection of %s, which says nothing", link.connection.name)
-                    self._close(link)
-            self._accept_from_now_on()
-
-
-_TRANSIENT_ACCEPT_ERRORS = frozenset({103, 104, 71, 4})  # ECONNABORTED, ECONNRESET, EPROTO, EINTR on Linux
-
-
-def _close_politely(sock: socket.socket, *, polite: bool) -> None:
-    """Close a socket.  Input that nobody read would make the kernel take back what was sent last."""
-    try:
-        if polite:
-            sock.shutdown(socket.SHUT_WR)
-            sock.recv(_RECEIVE)
-    except OSError:
-        pass
-    sock.close()
+            for link in self._deadlines.overdue(host.elapsed_ms()):
+                self._service.statistics.sessionless_expired += 1
+                logger.info("closing the connection of %s, which says nothing", link.connection.name)
+                self._close(link)
+            if self._acceptor is not None:
+                self._acceptor.resume()

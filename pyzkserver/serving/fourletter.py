@@ -29,7 +29,7 @@ _TELNET_CLOSE = b"\xff\xf4\xff\xfd"
 
 
 def _ruok(service: "Service", asker: "Connection") -> str:
-    """Whoever is asked is serving: the port is opened last."""
+    """Somebody is there.  Whether it serves, other words tell (``RuokCommand``)."""
     return "imok"
 
 
@@ -63,6 +63,17 @@ def _set_trace_mask(service: "Service", argument: bytes) -> str:
     return str(service.trace_mask)
 
 
+_NEED_NO_SERVER = frozenset({b"envi", b"gtmk", b"ruok", b"stmk"})
+
+
+def _not_serving(word: bytes) -> str:
+    """What the others say while nothing is served (``AbstractFourLetterCommand.ZK_NOT_SERVING``)."""
+    if word == b"isro":
+        return "null"
+    text = "This ZooKeeper instance is not currently serving requests"
+    return text if word == b"hash" else text + "\n"  # only DigestCommand ends without a line end
+
+
 _ANSWERS: dict[bytes, Callable[["Service", "Connection"], str]] = {
     b"conf": conf,
     b"cons": cons,
@@ -94,7 +105,9 @@ def answer(service: "Service", word: bytes, argument: bytes, asker: "Connection"
         logger.debug("refused the word %s to %s", name, remote_address(asker))
         return f"{name} is not executed because it is not in the whitelist.\n".encode()
     logger.debug("answering the word %s of %s", name, remote_address(asker))
-    if word == b"stmk":
+    if not service.serving and word not in _NEED_NO_SERVER:
+        text = _not_serving(word)
+    elif word == b"stmk":
         text = _set_trace_mask(service, argument)
     else:
         text = _ANSWERS[word](service, asker)

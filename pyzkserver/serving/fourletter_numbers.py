@@ -66,8 +66,8 @@ def _outstanding(service: "Service") -> int:
 
 
 def _mode(service: "Service") -> str:
-    """What the server is in its ensemble; there is only one role so far."""
-    return "standalone"
+    """What the server is in its ensemble."""
+    return service.replica.role.mode
 
 
 def cons(service: "Service", asker: "Connection") -> str:

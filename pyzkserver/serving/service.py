@@ -1,7 +1,6 @@
 """What all connections of a server share: the replica, the configuration, the counters, and each other."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 from pyzkserver.config import Config
 from pyzkserver.host import Host
@@ -9,32 +8,70 @@ from pyzkserver.replica.replica import Replica
 from pyzkserver.state.acl import Identity
 
 from . import fourletter
+from .connection import Connection
 from .statistics import ServerStatistics
-
-if TYPE_CHECKING:
-    from .connection import Connection
 
 __all__ = ["Service"]
 
 
 class Service:
-    """One server's client side.  ``connections`` are those that are open, in the order they came."""
+    """One server's client side.  ``connections`` are those that are open, in the order they came.
 
-    def __init__(self, config: Config, replica: Replica, host: Host) -> None:
+    What it serves may come and go, as a member's does whose ensemble has no leader.  Without a replica only
+    those four-letter words are answered that need none, and handshakes by closing the connection.
+    """
+
+    connection_type: type[Connection] = Connection
+    """What new connections are made of.  For tests that watch or disturb them."""
+
+    def __init__(self, config: Config, replica: Replica | None, host: Host) -> None:
         self.config = config
-        self.replica = replica
         self.host = host
         self.statistics = ServerStatistics(host.elapsed_ms())
         self.connections: dict[Connection, None] = {}
         self.port = config.client_port
         """The port that clients come to; known when the server listens."""
         self.trace_mask = fourletter.DEFAULT_TRACE_MASK
+        self._replica = replica
+
+    # what is served
+
+    @property
+    def serving(self) -> bool:
+        """Whether there is a replica to serve."""
+        return self._replica is not None
+
+    @property
+    def replica(self) -> Replica:
+        """The one that is served.  Raises RuntimeError while there is none."""
+        if self._replica is None:
+            raise RuntimeError("nothing is served at the moment")
+        return self._replica
+
+    def start_serving(self, replica: Replica) -> None:
+        """From now on connections that come are served by this replica."""
+        assert self._replica is None, "what was served before has not been stopped"
+        self._replica = replica
+
+    def stop_serving(self) -> None:
+        """Serve nothing, and let go of every client at once; their sessions stay."""
+        self._replica = None
+        for connection in list(self.connections):
+            connection.session_ended()
+
+    # connections
+
+    def new_connection(self, address: tuple[str, int], wake: Callable[[Connection], None]) -> Connection:
+        """One that was accepted; it stands in ``connections`` until it is ``closed``."""
+        connection = self.connection_type(self, address, wake)
+        self.connections[connection] = None
+        return connection
 
     def is_word(self, word: bytes) -> bool:
         """Whether a connection's first bytes are a four-letter word."""
         return word in fourletter.WORDS
 
-    def answer(self, word: bytes, argument: bytes, asker: "Connection") -> bytes:
+    def answer(self, word: bytes, argument: bytes, asker: Connection) -> bytes:
         """The whole answer to a four-letter word."""
         return fourletter.answer(self, word, argument, asker)
 

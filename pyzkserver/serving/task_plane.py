@@ -49,8 +49,7 @@ class TaskPlane:
     async def serve_stream(self, stream: trio.abc.Stream, address: tuple[str, int]) -> None:
         """One admitted connection, from its first byte to its last."""
         wakeup = _Wakeup()
-        connection = Connection(self._service, address, lambda connection: wakeup.set())
-        self._service.connections[connection] = None
+        connection = self._service.new_connection(address, lambda connection: wakeup.set())
         try:
             async with stream:
                 async with trio.open_nursery() as nursery:
@@ -61,7 +60,6 @@ class TaskPlane:
                 if not connection.aborted:
                     await _part_politely(stream)
         finally:
-            self._service.connections.pop(connection, None)
             self._admission.leave(address[0])
             connection.closed()
 

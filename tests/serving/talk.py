@@ -12,7 +12,6 @@ from pyzkserver.config import FOUR_LETTER_WORDS, Config
 from pyzkserver.host import Host
 from pyzkserver.replica import upkeep
 from pyzkserver.server import build_replica
-from pyzkserver.serving.connection import Connection
 from pyzkserver.serving.service import Service
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.wire.framing import frame
@@ -295,8 +294,7 @@ class Client:
         self.session_id = 0
         self.password: bytes | None = None
         self.next_xid = 1
-        self.connection = Connection(desk.service, address, lambda connection: desk.mark(self))
-        desk.service.connections[self.connection] = None
+        self.connection = desk.service.new_connection(address, lambda connection: desk.mark(self))
 
     def send(self, data: bytes) -> None:
         """Bytes, as they are.  Where the server closed the connection they go nowhere."""
@@ -330,7 +328,6 @@ class Client:
         """The connection ends, whoever wanted it."""
         if not self.ended:
             self.ended = True
-            self.desk.service.connections.pop(self.connection, None)
             self.connection.closed()
 
     def take(self) -> bytes:

@@ -23,7 +23,6 @@ from pyzkserver.host import Host
 from pyzkserver.replica.standalone import Standalone
 from pyzkserver.server import build_replica
 from pyzkserver.serving import fourletter
-from pyzkserver.serving.connection import Connection
 from pyzkserver.serving.service import Service
 from pyzkserver.state.transaction import Transaction
 
@@ -65,9 +64,8 @@ class Client:
     """A connection, and what a client does with it."""
 
     def __init__(self, server: "Server", address: tuple[str, int]) -> None:
-        self.connection = Connection(server.service, address, lambda connection: None)
+        self.connection = server.service.new_connection(address, lambda connection: None)
         self.xid = 0
-        server.service.connections[self.connection] = None
 
     def shake_hands(self, timeout: int = 10_000) -> "Client":
         self._send(bytes(kazoo.Connect(0, 0, timeout, 0, b"\0" * 16, False).serialize()))
@@ -115,7 +113,6 @@ class Server:
         assert asker.closing
         (answer,) = asker.outbox  # in one piece: kazoo receives once
         asker.closed()
-        del self.service.connections[asker]
         return answer
 
     def ask(self, word: str) -> str:
@@ -413,7 +410,6 @@ def test_sessions_and_connections_are_counted(server: Server) -> None:
     assert server.mntr()["zk_global_sessions"] == "3"
     clients[0].ask(kazoo.Close())
     clients[0].connection.closed()
-    del server.service.connections[clients[0].connection]
     assert server.srvr()["Connections"] == "3"
     assert server.mntr()["zk_global_sessions"] == "2"
 

@@ -1,0 +1,71 @@
+"""The handshake: a client gets a session, or the one that it had, or nothing."""
+
+import logging
+
+from pyzkserver.state.sessions import session_password
+from pyzkserver.wire.jute import DecodeError
+from pyzkserver.wire.records import decode_connect_request
+from pyzkserver.wire.requests import OpCode
+from pyzkserver.wire.txns import CreateSessionTxn
+
+from .outgoing import ProtocolViolation
+from .plain import Asking
+
+__all__ = ["ShakingHands"]
+
+logger = logging.getLogger("pyzkserver.connection")
+
+_CREATE_SESSION = int(OpCode.CREATE_SESSION)
+
+
+class ShakingHands(Asking):
+    """A connection that can become a client's."""
+
+    __slots__ = ()
+
+    def _connect(self, data: bytes) -> None:
+        try:
+            request, self._with_read_only = decode_connect_request(data)
+        except DecodeError as error:
+            raise ProtocolViolation(f"no handshake: {error}") from None
+        replica, config = self.replica, self.service.config
+        self.asked_ms = self.service.host.elapsed_ms()
+        if request.last_zxid_seen > replica.tree.last_zxid:
+            seen, here = request.last_zxid_seen, replica.tree.last_zxid
+            raise ProtocolViolation(f"the client has seen zxid 0x{seen:x}, this server only 0x{here:x}")
+        timeout = max(config.min_session_timeout, min(request.time_out, config.max_session_timeout))
+        self.negotiated_timeout = timeout
+        if request.session_id == 0:
+            self._create_session(timeout)
+        else:
+            self.service.statistics.revalidated += 1
+            self._resume_session(request.session_id, request.passwd, timeout)
+
+    def _create_session(self, timeout: int) -> None:
+        sessions = self.replica.sessions
+        if len(sessions) >= self.service.config.max_sessions:
+            raise ProtocolViolation(f"there are {len(sessions)} sessions already; see pyzkserver.maxSessions")
+        self.session_id = sessions.new_id()
+        self.session = sessions.track(self.session_id, timeout, self.service.host.elapsed_ms())
+        self.session.owner = self
+        self.paused = True  # nothing is taken in before the session is there
+        self._submit(_CREATE_SESSION, 0, CreateSessionTxn(timeout))
+        self._late = 0
+
+    def _resume_session(self, session_id: int, password: bytes | None, timeout: int) -> None:
+        session = self.replica.sessions.by_id.get(session_id)
+        if session is not None and session.owner is not None and session.owner is not self:
+            # Even if the password is wrong, as Apache has it.
+            session.owner.session_ended()
+        if session is None or session.closing or password != session_password(session_id):
+            logger.info(
+                "%s asks for session 0x%x, which it cannot have", self.name, session_id & (1 << 64) - 1
+            )
+            self._welcome(valid=False)
+            self.closing = True
+            return
+        self.session, self.session_id = session, session_id
+        session.owner = self
+        session.timeout = timeout
+        self.replica.sessions.touch(session, self.service.host.elapsed_ms())
+        self._welcome(valid=True)

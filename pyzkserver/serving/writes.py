@@ -1,0 +1,92 @@
+"""The way of a client's writes through the replica, and of the reads that wait behind them.
+
+How a write is judged and kept is said in ``replica``; here is that each is answered in its turn.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pyzkserver.replica.lane import Lane
+from pyzkserver.replica.replica import Proposal
+from pyzkserver.state.tree import Applied
+from pyzkserver.wire.requests import OpCode
+
+from .outgoing import Outgoing
+from .replies import write_reply
+
+if TYPE_CHECKING:
+    from .service import Service
+
+__all__ = ["Writing"]
+
+_CREATE_SESSION = int(OpCode.CREATE_SESSION)
+_CLOSE_SESSION = int(OpCode.CLOSE_SESSION)
+
+
+class Writing(Outgoing):
+    """A connection whose requests are answered in order.
+
+    While ``paused`` (its session is being made, or too much is under way) nothing more is taken in.
+    """
+
+    __slots__ = ("_batch_time", "lane", "paused")
+
+    def __init__(self, service: "Service", address: tuple[str, int], wake: Callable[[Any], None]) -> None:
+        super().__init__(service, address, wake)
+        self.lane = Lane()
+        self.paused = False
+        self._batch_time = 0
+        """What the writes of the present batch are stamped with, once there is one."""
+
+    def _submit(self, op: int, xid: int, request: Any) -> None:
+        proposal = Proposal(op, request, self.session_id, xid, self.identities, self)
+        if not self._batch_time:
+            self._batch_time = self.service.host.wall_ms()
+        proposal.time = self._batch_time
+        replica = self.replica
+        if not replica.log.immediate:
+            self._late += 1
+            self.lane.enter(proposal)
+            # Nothing is taken in behind a close, which is decided although it may not be safe yet.
+            if self.lane.writes >= self.service.config.global_outstanding_limit or op == _CLOSE_SESSION:
+                self.paused = True
+        replica.role.submit(proposal)
+
+    def _in_turn(self, read: Callable[[], None]) -> None:
+        """Do it now, or when the client's writes before it are done."""
+        if self.lane:
+            self._late += 1
+            asked = self.service.host.elapsed_ms()
+
+            def late() -> None:
+                if not self.closing:
+                    read()
+                self._account_late(self.service.host.elapsed_ms() - asked)
+
+            self.lane.wait(late)
+            if len(self.lane) >= self.service.config.global_outstanding_limit:
+                self.paused = True
+        else:
+            read()
+
+    def committed(self, proposal: Proposal, applied: Applied) -> None:
+        """A write of this connection's is done: answer it, and the reads that waited behind it."""
+        if self.aborted:
+            return
+        if applied.err:
+            self._reply(proposal.cxid, applied.err)
+        elif proposal.op == _CREATE_SESSION:
+            self._welcome(valid=True)
+            self._account_session(proposal.cxid)
+        else:
+            self._append(write_reply(applied, proposal.cxid, self.replica.tree.last_zxid))
+            if proposal.op == _CLOSE_SESSION:
+                self.closing = True
+                self._detach()
+        if self.lane.writes:
+            if proposal.op != _CREATE_SESSION:  # which was accounted above
+                self._account_late(self.service.host.wall_ms() - proposal.time)
+            self.lane.leave(proposal)
+        if self.paused:
+            self.paused = False
+            self._wake(self)
