@@ -10,18 +10,25 @@ How a member uses it::
 ``mesh.py``'s business; what a leader or learner then does is not known here.
 """
 
-from collections.abc import Sequence
+import logging
+import socket
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import trio
 
 from pyzkserver.config import Config
+from pyzkserver.errors import ConfigError
 from pyzkserver.host import Host
-from pyzkserver.quorum.ballot import Vote
-from pyzkserver.quorum.members import Members, Tracker
-from pyzkserver.wire.election import ServerState
+from pyzkserver.quorum.ballot import Ballot, Electorate, Vote
+from pyzkserver.quorum.complaints import Complaints
+from pyzkserver.quorum.members import Member, Members, Tracker
+from pyzkserver.quorum.mesh import Limits, Mesh
+from pyzkserver.wire.election import Hello, Notification, ServerState
 
 __all__ = ["Election", "Voter"]
+
+_log = logging.getLogger(__name__)
 
 
 class Voter(Protocol):
@@ -71,6 +78,24 @@ class Election:
 
     def __init__(self, voter: Voter, config: Config, host: Host) -> None:
         self._voter, self._config, self._host = voter, config, host
+        self._ballot = Ballot(config.min_notification_interval, config.max_notification_interval)
+        self._mesh = Mesh(
+            voter.sid,
+            host,
+            hello=self._hello,
+            endpoints_of=self._endpoints_of,
+            receive=self._receive,
+            refused=self._refused,
+            tune=self._tune,
+            multi_address=config.multi_address_enabled,
+            limits=Limits(config.cnx_timeout / 1000, self._hello_timeout() / 1000),
+        )
+        # The newest of each voter, in the order they came: an older one of the same voter has nothing to add.
+        self._unheard: dict[int, Notification] = {}
+        self._something = trio.Event()
+        self._looking = False
+        self._begun_with: Members | None = None
+        self._complaints = Complaints(_log)
 
     async def run(
         self,
@@ -83,16 +108,208 @@ class Election:
         ``listeners``, where given, are open already; otherwise the member's own election addresses are bound.
         Raises OSError when an address cannot be bound after ``electionPortBindRetry`` attempts.
         """
-        raise NotImplementedError
+        if listeners is None:
+            listeners = await self._listen()
+        await self._mesh.run(listeners, task_status=task_status)
 
     async def look_for_leader(self) -> Vote:
         """Take part in elections until there is a leader (``FastLeaderElection.lookForLeader``).
 
         Nothing runs between the decision and the return, so the caller changes its state in one step with it.
         """
-        raise NotImplementedError
+        ballot = self._ballot
+        self._looking = True
+        try:
+            await trio.lowlevel.checkpoint()
+            self._begin()
+            while ballot.winner is None:
+                if self._members_changed():
+                    self._begin()
+                await self._take_next()
+            return ballot.winner
+        finally:
+            self._looking = False
+            self._unheard.clear()
 
     @property
     def leading_tracker(self) -> Tracker | None:
         """Who elected this member, if it won the last election (``leadingVoteSet``)."""
-        raise NotImplementedError
+        return self._ballot.leading_tracker
+
+    @property
+    def logical_clock(self) -> int:
+        """The round of elections that this member is in, or was in last."""
+        return self._ballot.logical_clock
+
+    def statistics(self) -> dict[str, object]:
+        """For people: the round, the proposal while looking, and the connections."""
+        proposal = self._ballot.proposal
+        return {
+            "round": self._ballot.logical_clock,
+            "looking": self._looking,
+            "proposal": {"leader": proposal.leader, "zxid": proposal.zxid, "epoch": proposal.peer_epoch},
+            **self._mesh.statistics(),
+        }
+
+    # Looking.
+
+    def _begin(self) -> None:
+        voter = self._voter
+        self._begun_with = voter.members
+        self._ballot.begin(
+            Electorate(
+                voter.sid,
+                voter.members,
+                voter.next_members,
+                voter.observer,
+                voter.last_logged_zxid(),
+                voter.current_epoch(),
+            )
+        )
+        _log.info("looking for a leader, round %d", self._ballot.logical_clock)
+        self._announce()
+
+    def _members_changed(self) -> bool:
+        """Another member's newer configuration was adopted meanwhile: then the round begins anew."""
+        return self._voter.members is not self._begun_with
+
+    async def _take_next(self) -> None:
+        """Hear one notification, or that there was none in time."""
+        ballot = self._ballot
+        with trio.move_on_after(ballot.wait_ms / 1000):
+            while not self._unheard and ballot.winner is None and not self._members_changed():
+                self._something = trio.Event()
+                await self._something.wait()
+        if ballot.winner is not None or self._members_changed():
+            return
+        if self._unheard:
+            sid = next(iter(self._unheard))
+            if ballot.receive(sid, self._unheard.pop(sid)):
+                self._announce()
+            ballot.settle(self._mesh.refusing)
+        elif ballot.timed_out():
+            if self._mesh.has_delivered:
+                self._announce()
+            else:
+                self._mesh.connect_all()
+
+    def _announce(self) -> None:
+        """Tell all voters, oneself included, what is proposed (``sendNotifications``)."""
+        proposal = self._ballot.proposal
+        for sid in sorted(self._voters()):
+            self._tell(sid, proposal, proposal.election_epoch, ServerState.LOOKING)
+
+    def _voters(self) -> frozenset[int]:
+        """``QuorumPeer.getCurrentAndNextConfigVoters``."""
+        following = self._voter.next_members
+        return frozenset(self._voter.members.voting) | frozenset(following.voting if following else ())
+
+    def _refused(self, sid: int) -> None:
+        """Nothing listens at a voter's address: its vote need not be waited for."""
+        if self._looking:
+            self._ballot.settle(self._mesh.refusing)
+            self._something.set()
+
+    # Notifications, in and out (FastLeaderElection.WorkerReceiver).
+
+    def _tell(self, sid: int, vote: Vote, election_epoch: int, state: ServerState) -> None:
+        notification = Notification(
+            state, vote.leader, vote.zxid, election_epoch, vote.peer_epoch, self._voter.members.text
+        )
+        if sid == self._voter.sid:
+            self._keep(sid, notification)
+        else:
+            self._mesh.send(sid, notification.encode())
+
+    def _receive(self, sid: int, message: bytes) -> None:
+        """Another member's message.  Raises ElectionFormatError."""
+        notification = Notification.decode(message)
+        voter = self._voter
+        if notification.config:
+            self._learn_members(sid, notification.config)
+        if sid not in self._voters():  # an observer, or who is about to join, asks
+            self._tell(sid, voter.vote, self._ballot.logical_clock, voter.state)
+        elif voter.state is ServerState.LOOKING:
+            self._keep(sid, notification)
+            behind = notification.election_epoch < self._ballot.logical_clock
+            if notification.state is ServerState.LOOKING and behind:
+                self._tell(sid, self._ballot.proposal, self._ballot.logical_clock, ServerState.LOOKING)
+        elif notification.state is ServerState.LOOKING:
+            voter.heard_looking(sid)
+            self._tell(sid, voter.vote, voter.vote.election_epoch, voter.state)
+
+    def _keep(self, sid: int, notification: Notification) -> None:
+        self._unheard.pop(sid, None)
+        self._unheard[sid] = notification
+        self._something.set()
+
+    def _learn_members(self, sid: int, text: str) -> None:
+        """A newer configuration is adopted by who has no leader to tell it."""
+        voter = self._voter
+        if text == voter.members.text:
+            return
+        try:
+            members = Members.parse(text, f"member {sid}")
+        except ConfigError as error:
+            self._complaints.say("the configuration that member %d tells cannot be read: %s", sid, error)
+            return
+        if members.version > voter.members.version and voter.state is ServerState.LOOKING:
+            _log.info("member %d knows a newer configuration, version %x", sid, members.version)
+            voter.adopt_members(members)
+            self._something.set()
+
+    # Addresses.
+
+    def _own(self) -> Member | None:
+        sid, following = self._voter.sid, self._voter.next_members
+        return self._voter.members.get(sid) or (following.get(sid) if following is not None else None)
+
+    def _hello(self) -> Hello:
+        own = self._own()
+        return Hello(self._voter.sid, own.election_addresses if own is not None else ())
+
+    def _endpoints_of(self, sid: int) -> Iterator[tuple[str, int]]:
+        """Where a member listens, by the configuration that counts and the one that may follow."""
+        for members in (self._voter.members, self._voter.next_members):
+            member = members.get(sid) if members is not None else None
+            if member is not None:
+                yield from member.election_addresses
+
+    def _hello_timeout(self) -> int:
+        """ms (``quorumCnxnTimeoutMs``; QuorumPeer.createCnxnManager)."""
+        given = self._config.quorum_cnxn_timeout_ms
+        return given if given > 0 else max(self._config.tick_time * self._config.sync_limit, 1)
+
+    def _tune(self, stream: trio.abc.Stream) -> None:
+        if isinstance(stream, trio.SocketStream):
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._config.tcp_keep_alive:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    async def _listen(self) -> list[trio.abc.Listener[trio.abc.Stream]]:
+        own = self._own()
+        assert own is not None, "a member of no configuration needs open listeners"
+        listeners: list[trio.abc.Listener[trio.abc.Stream]] = []
+        try:
+            for host, port in own.election_addresses:
+                if self._config.quorum_listen_on_all_ips:
+                    host = "::" if ":" in host else "0.0.0.0"
+                listeners.append(await self._bind(host, port))
+        except BaseException:
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
+            raise
+        return listeners
+
+    async def _bind(self, host: str, port: int) -> trio.abc.Listener[trio.abc.Stream]:
+        """An address that is still held by what ran before is tried again (``electionPortBindRetry``)."""
+        attempts = 0
+        while True:
+            try:
+                return self._host.open_listener(host, port)
+            except OSError as error:
+                attempts += 1
+                _log.warning("cannot listen for elections on %s:%d: %s", host, port, error)
+                if attempts == self._config.election_port_bind_retry:
+                    raise
+            await trio.sleep(1)

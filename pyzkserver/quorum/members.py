@@ -14,10 +14,7 @@ __all__ = ["Address", "Member", "Members", "Tracker"]
 
 @dataclass(frozen=True)
 class Members:
-    """One configuration of an ensemble, which never changes: a reconfiguration brings the next.
-
-    ``str()`` is its text as Apache's members print and send it.
-    """
+    """One configuration of an ensemble, which never changes: a reconfiguration brings the next."""
 
     membership: Membership
     voting: Mapping[int, Member] = field(init=False)
@@ -42,6 +39,11 @@ class Members:
         return cls(parse_membership(text, source, multi_address=multi_address))
 
     def __str__(self) -> str:
+        return self.text
+
+    @cached_property
+    def text(self) -> str:
+        """As Apache's members print and send it."""
         return str(self.membership)
 
     def __getitem__(self, sid: int) -> Member:
@@ -83,7 +85,7 @@ class Members:
         return self.membership.weights.get(sid, 0) if self.hierarchical else 1
 
     def contains_quorum(self, sids: Collection[int]) -> bool:
-        """Whether these members together may decide.  Who does not vote does not count."""
+        """Whether these members together may decide.  Others in ``sids`` do not count."""
         if not self.hierarchical:
             return 2 * len(self.voting.keys() & set(sids)) > len(self.voting)
         gathered = self._weigh(set(sids))

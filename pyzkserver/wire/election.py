@@ -17,7 +17,6 @@ __all__ = [
     "HelloReader",
     "Notification",
     "ServerState",
-    "frame",
 ]
 
 PROTOCOL_VERSION_V1 = -65536  # QuorumCnxManager: one address, since 3.5
@@ -171,8 +170,3 @@ def _config(data: bytes) -> str:
     if not 0 <= length <= len(data) - 44:
         raise ElectionFormatError(f"a notification of {len(data)} bytes with a configuration of {length}")
     return data[44 : 44 + length].decode("utf-8", "replace")
-
-
-def frame(message: bytes) -> bytes:
-    """A message as it stands on an established connection: after its length."""
-    return _LENGTH.pack(len(message)) + message

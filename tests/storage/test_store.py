@@ -22,7 +22,6 @@ from pyzkserver.host import Host
 from pyzkserver.server import new_tree
 from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.storage.recovery import DataDirectoryError
-from pyzkserver.storage.snapshots import snapshot_name
 from pyzkserver.storage.store import Store
 
 from .directories import OTHER_DIR, VERSION_2, error_txn, log_bytes, new_disk, nothing, serve

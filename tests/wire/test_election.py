@@ -10,7 +10,6 @@ from pyzkserver.wire.election import (
     HelloReader,
     Notification,
     ServerState,
-    frame,
 )
 
 LOOKING, FOLLOWING = ServerState.LOOKING, ServerState.FOLLOWING
@@ -116,7 +115,6 @@ def test_a_notification_is_written_as_apache_writes_it():
     notification = Notification(FOLLOWING, 3, 0x100000002, 4, 5, CONFIG)
     assert notification.encode() == WHOLE
     assert Notification.decode(WHOLE) == notification
-    assert frame(b"abc") == b"\0\0\0\3abc"
 
 
 def test_older_lengths_are_read():
