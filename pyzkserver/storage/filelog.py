@@ -58,6 +58,7 @@ class FileLog:
         self._busy = False
         self._roll_wanted = False
         self._failure: StorageFailed | None = None
+        self._ended = False
         self._worker = worker
         self.soon = soon
         """What calls a function when the batch of requests at hand is through."""
@@ -86,7 +87,7 @@ class FileLog:
 
     def _flush(self) -> None:
         """Hand over what has gathered."""
-        if self._failure is not None:
+        if self._failure is not None or self._ended:
             return
         if not self._gathered:
             self._busy = False
@@ -131,6 +132,16 @@ class FileLog:
         """Finish what is under way and close the file."""
         self._worker.stop()
         self._writer.close()
+
+    def end(self) -> Callable[[], None]:
+        """Hand over nothing more, tell nobody of anything, and return what closes the file.
+
+        That is for the worker: when it has done it, all that was handed over is durable, or ``failed`` was called.
+        """
+        self._ended = True
+        self._gathered.clear()
+        self.durable = _ignore
+        return self._writer.close
 
 
 class _Writer:

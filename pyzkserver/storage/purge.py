@@ -19,13 +19,13 @@ _HEAD = 8
 _TAIL = 10
 
 
-def purge(disk: Disk, snapshots: Path, logs: Path, keep: int) -> list[Path]:
+def purge(disk: Disk, snapshots: Path, logs: Path, keep: int, *, least: int = LEAST_KEPT) -> list[Path]:
     """Delete all but the newest ``keep`` whole snapshots and what is needed to go on from the oldest of them.
 
-    Returns what was deleted.  Raises ValueError for less than 3.
+    Returns what was deleted.  Raises ValueError for less than ``least``.
     """
-    if keep < LEAST_KEPT:
-        raise ValueError(f"{keep} snapshots are too few to keep: {LEAST_KEPT} at least")
+    if keep < least:
+        raise ValueError(f"{keep} snapshots are too few to keep: {least} at least")
     by_age = snapshot_files(disk, snapshots)
     # Those that a crash cut short do not count: what stays must be enough to start from.
     whole = (zxid for zxid, path in by_age if _looks_whole(disk, path))

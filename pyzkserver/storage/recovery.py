@@ -5,6 +5,7 @@ newest log, which nobody was told of, is cut off.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,15 @@ from .damage import LogDamaged, SnapshotDamaged, TornTail
 from .disk import Disk
 from .logfile import Entry, read_entries, zxid_of
 
-__all__ = ["DataDirectoryError", "Recovered", "log_files", "recover", "snapshot_files"]
+__all__ = [
+    "DataDirectoryError",
+    "Recovered",
+    "catch_up",
+    "follows",
+    "log_files",
+    "recover",
+    "snapshot_files",
+]
 
 logger = logging.getLogger("pyzkserver.storage")
 
@@ -50,6 +59,8 @@ class Recovered:
     newest_log: Path | None = None
     newest_end: int = 0
     """Where its last entry ends."""
+    recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=0))
+    """The last ones that were replayed, as many as were asked for."""
 
 
 def snapshot_files(disk: Disk, directory: Path) -> list[tuple[int, Path]]:
@@ -78,9 +89,16 @@ def recover(
     new_tree: Callable[[], DataTree],
     *,
     trust_empty: bool = False,
+    up_to: int | None = None,
+    keep: int = 0,
 ) -> Recovered:
-    """Read what these directories (``…/version-2``) hold.  Raises DataDirectoryError."""
-    recovered = _newest_snapshot(disk, snapshots, new_tree)
+    """Read what these directories (``…/version-2``) hold.  Raises DataDirectoryError.
+
+    ``up_to`` is a zxid: what they hold beyond it is left out, as if it had not happened.  ``keep`` is how many
+    transactions are wanted as ``recent``.
+    """
+    recovered = _newest_snapshot(disk, snapshots, new_tree, up_to)
+    recovered.recent = deque(maxlen=keep)
     files = log_files(disk, logs)
     if recovered.snapshot_zxid is None and files and not trust_empty:
         raise DataDirectoryError(
@@ -88,13 +106,28 @@ def recover(
             " lose it. Bring the snapshots back; if there never were any (servers before 3.5.3 wrote none), start"
             " once with snapshot.trust.empty=true"
         )
-    _replay(disk, files, recovered)
+    _replay(disk, files, recovered, up_to)
     _judge_snapshot(recovered)
     return recovered
 
 
-def _newest_snapshot(disk: Disk, directory: Path, new_tree: Callable[[], DataTree]) -> Recovered:
+def catch_up(disk: Disk, logs: Path, tree: DataTree, sessions: dict[int, int], *, keep: int = 0) -> Recovered:
+    """Apply what the logs hold beyond ``tree.last_zxid`` (``FileTxnSnapLog.fastForwardFromEdits``).
+
+    A member that leaves its role has logged transactions of which it did not hear whether they are decided: they
+    are part of its history.  Raises DataDirectoryError.
+    """
+    recovered = Recovered(tree, sessions, recent=deque(maxlen=keep))
+    _replay(disk, log_files(disk, logs), recovered, None)
+    return recovered
+
+
+def _newest_snapshot(
+    disk: Disk, directory: Path, new_tree: Callable[[], DataTree], up_to: int | None
+) -> Recovered:
     candidates = snapshot_files(disk, directory)
+    if up_to is not None:
+        candidates = [candidate for candidate in candidates if candidate[0] <= up_to]
     for zxid, path in candidates:
         recovered = Recovered(new_tree(), snapshot_zxid=zxid)
         try:
@@ -108,6 +141,9 @@ def _newest_snapshot(disk: Disk, directory: Path, new_tree: Callable[[], DataTre
         if contents.digest is not None:
             recovered.digest_from = max(zxid, contents.digest.zxid)
         recovered.complete_from = max(recovered.digest_from, contents.last_zxid or 0)
+        if up_to is not None and recovered.complete_from > up_to:
+            logger.info("%s is not used: some of what it holds happened after 0x%x", path, up_to)
+            continue
         recovered.unknown_acls = list(contents.unknown_acls)
         logger.info("read %s: %d znodes", path, len(recovered.tree.nodes) - 1)
         return recovered
@@ -119,8 +155,10 @@ def _newest_snapshot(disk: Disk, directory: Path, new_tree: Callable[[], DataTre
     return Recovered(new_tree())
 
 
-def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered) -> None:
+def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered, up_to: int | None) -> None:
     """Apply what the logs hold beyond the snapshot."""
+    if up_to is not None:
+        files = [file for file in files if file[0] <= up_to]
     start = recovered.tree.last_zxid
     # The log that holds the snapshot's next transaction is the last one that begins no later.
     first = max((i for i, (zxid, _) in enumerate(files) if zxid <= start + 1), default=0)
@@ -129,7 +167,9 @@ def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered) -> 
         newest = number == len(files) - 1
         before = last
         recovered.newest_log, recovered.newest_end = path, 0
-        for entry in _entries(disk, path, newest=newest):
+        for entry in _entries(disk, path, newest=newest and up_to is None):
+            if up_to is not None and entry.txn.zxid > up_to:
+                return
             _expect(path, start, last, entry.txn.zxid)
             last = entry.txn.zxid
             recovered.newest_end = entry.end
@@ -145,15 +185,20 @@ def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered) -> 
 
 
 def _expect(path: Path, start: int, last: int | None, zxid: int) -> None:
-    """Refuse a transaction that does not come right after the ``last``, or not after the snapshot's."""
-    if last is None:
-        if zxid > start + 1 and not _follows(start, zxid):
-            raise _gap(path, start, zxid)
-    elif not _follows(last, zxid):
+    """Refuse a transaction that does not come right after the ``last``, or not after the snapshot's.
+
+    Of those from before the snapshot some may be missing, where it came from a leader: nobody needs them.
+    """
+    before = start if last is None else last
+    if zxid > start:
+        before = max(start, before)
+        if not follows(before, zxid):
+            raise _gap(path, before, zxid)
+    elif last is not None and zxid < last:
         raise _gap(path, last, zxid)
 
 
-def _follows(earlier: int, later: int) -> bool:
+def follows(earlier: int, later: int) -> bool:
     """Whether nothing is missing between two zxids: a new epoch begins to count anew."""
     if later >> 32 != earlier >> 32:
         return later >> 32 > earlier >> 32 and later & 0xFFFF_FFFF <= 1
@@ -220,6 +265,7 @@ def _apply(entry: Entry, path: Path, recovered: Recovered) -> None:
         recovered.sessions.pop(txn.session_id, None)
     tree.apply(txn)
     recovered.transactions += 1
+    recovered.recent.append(entry)
     if entry.digest is not None and txn.zxid >= recovered.digest_from:
         _compare_digest(entry.digest, path, txn.zxid, recovered)
 

@@ -85,10 +85,13 @@ class Snapshotter:
         self._host = host
         self._directory = directory
         self._snap_count = snap_count
-        self._size_limit = size_limit_bytes
+        self.size_limit = size_limit_bytes
+        """Bytes of log between two; 0 for any."""
         self._compression = compression
         self.taken = 0
         """How many snapshots were taken."""
+        self.after: Callable[[], None] = lambda: None
+        """Called when one was taken."""
         self._draw()
 
     def _draw(self) -> None:
@@ -96,7 +99,7 @@ class Snapshotter:
         random = self._host.random
         half = self._snap_count // 2
         self._count = half + random.randrange(max(half, 1))
-        self._bytes = self._size_limit // 2 + random.randrange(max(self._size_limit // 2, 1))
+        self._bytes = self.size_limit // 2 + random.randrange(max(self.size_limit // 2, 1))
 
     async def run(self) -> None:
         """Take snapshots as they become due, for ever."""
@@ -109,7 +112,7 @@ class Snapshotter:
         """Whether enough was logged since the last one."""
         log = self._log
         return log.appended_since_roll > self._count or (
-            self._size_limit > 0 and log.bytes_since_roll > self._bytes
+            self.size_limit > 0 and log.bytes_since_roll > self._bytes
         )
 
     async def take(self) -> Path | None:
@@ -131,6 +134,7 @@ class Snapshotter:
             return None
         self.taken += 1
         logger.info("took the snapshot %s in %d ms", path, self._host.elapsed_ms() - started)
+        self.after()
         return path
 
     async def _write(self, aside: Path, pieces: Iterator[bytes]) -> None:
@@ -143,7 +147,8 @@ class Snapshotter:
                 position += len(piece)
             await self._do(file.sync)
         finally:
-            await self._do(file.close)
+            # Not waited for: a member that leaves its role leaves this as well.
+            self._worker.submit(file.close, _ignore)
 
     async def _discard(self, aside: Path) -> None:
         """Give the room back: the log may need it."""
@@ -158,3 +163,7 @@ class Snapshotter:
 
     async def _do(self, job: Callable[[], T]) -> T:
         return await in_worker(self._worker, job)
+
+
+def _ignore(failure: BaseException | None) -> None:
+    """What was to be kept was synced before."""
