@@ -9,10 +9,12 @@ from sim.disk import PowerFailure, SimDisk
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage import history as shared
+from pyzkserver.storage import snapfile
 from pyzkserver.storage.damage import LogDamaged
 from pyzkserver.storage.history import CannotTruncate, HistoryTooShort, Logged
 from pyzkserver.storage.logfile import HEADER_SIZE, read_entries
 from pyzkserver.storage.recovery import Recovered
+from pyzkserver.storage.snapshots import snapshot_name
 from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import ErrorTxn
 
@@ -191,6 +193,24 @@ class TestTruncating:
         put_log(disk, [error(2 << 32 | number) for number in range(1, 4)])
         assert truncate(disk, 2 << 32).tree.last_zxid == 2 << 32
         assert recovered(disk).tree.last_zxid == 1 << 32 | 5
+
+    def test_a_snapshot_that_was_taken_meanwhile(self) -> None:
+        """It is named by a zxid before the cut, and holds changes from behind it: an older one must do."""
+        history, disk = History(11), directory()
+        put_snapshot(disk, history)
+        history.run(20)
+        path = VERSION_2 / snapshot_name(history.zxid, "")
+        parts = []
+        for part in snapfile.write(history.tree, history.sessions, chunk_bytes=100):
+            parts.append(part)
+            history.step()
+        disk.put(path, b"".join(parts))
+        assert len(history.txns) > 25
+        put_log(disk, history.txns)
+        found = truncate(disk, history.txns[22].zxid)
+        assert appearance(found.tree) == appearance(after(history, 23))
+        assert path.name not in disk.listing(VERSION_2)
+        assert appearance(recovered(disk).tree) == appearance(after(history, 23))
 
     def test_to_where_it_never_was(self) -> None:
         """Nothing is changed, and the leader must send all."""
