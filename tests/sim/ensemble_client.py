@@ -34,15 +34,15 @@ from pyzkserver.wire.requests import (
     SyncRequest,
 )
 
+from .addresses import CLIENT_PORT
 from .history import NODE_EXISTS, Call, Event, History
 from .network import Machine
 
 if TYPE_CHECKING:
     from .stream import SimStream
 
-__all__ = ["CLIENT_PORT", "PAIRS", "PARENT", "REGISTERS", "EnsembleClient"]
+__all__ = ["PAIRS", "PARENT", "REGISTERS", "EnsembleClient"]
 
-CLIENT_PORT = 2181
 PARENT = "/r"
 REGISTERS = tuple(f"{PARENT}/{name}" for name in "abc")
 PAIRS = (f"{PARENT}/left", f"{PARENT}/right")

@@ -10,8 +10,9 @@ from pyzkserver.replica.replica import Proposal
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.wire.requests import OpCode
 
+from .addresses import CLIENT_PORT, client_address, member_address
 from .disk import SimDisk
-from .ensemble_client import CLIENT_PORT, REGISTERS, EnsembleClient, furnish
+from .ensemble_client import REGISTERS, EnsembleClient, furnish
 from .history import Event, History
 from .host import SimHost, seeded_run
 from .network import Network, Weather
@@ -19,7 +20,7 @@ from .port import serve_clients
 from .server import DATA_DIR, SimServer, settings
 from .verdict import Verdict
 
-SERVER = "10.0.0.1"
+SERVER = member_address(1)
 
 
 def conversation(
@@ -45,10 +46,10 @@ def conversation(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.run)
             nursery.start_soon(serve_clients, server.service, host, CLIENT_PORT)
-            await furnish(network.machine("10.0.1.0"), [SERVER], history)
+            await furnish(network.machine(client_address(0)), [SERVER], history)
             spoil(server)
             for number in range(1, 4):
-                machine = network.machine(f"10.0.1.{number}")
+                machine = network.machine(client_address(number))
                 network.weather(SERVER, machine.address, Weather(0.002, 0.01, 0.05))
                 client = EnsembleClient(
                     f"c{number}", machine, [SERVER], history, Random(f"{seed} {number}"), pause=0.02
@@ -56,7 +57,7 @@ def conversation(
                 nursery.start_soon(client.run)
             for _ in range(10):
                 await trio.sleep(0.5)
-                unlucky = f"10.0.1.{random.randrange(1, 4)}"
+                unlucky = client_address(random.randrange(1, 4))
                 random.choice((network.reset_between, network.lose_between))(SERVER, unlucky)
             nursery.cancel_scope.cancel()
 
