@@ -4,6 +4,7 @@ What only a server with a data directory needs is imported when there is one.
 """
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -124,7 +125,7 @@ async def serve(
     config: Config | None = None,
     *,
     host: Host | None = None,
-    service_type: type[Service] = Service,
+    service_type: Callable[[Config, Replica, Host], Service] = Service,
     task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a server until cancelled.

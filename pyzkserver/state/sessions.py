@@ -150,6 +150,13 @@ class SessionTable:
         self.expired += len(expired)
         return expired
 
+    def expire(self, session: Session) -> None:
+        """This one's time is up, whatever its deadline says: what ``take_expired`` does to it."""
+        self._leave_bucket(session)
+        session.deadline = 0
+        session.closing = True
+        self.expired += 1
+
     def next_expiry(self) -> int | None:
         """When the next session could expire, in milliseconds, or None without sessions."""
         return int(self.deadlines.peekitem(0)[0]) * self.tick if self.deadlines else None

@@ -15,6 +15,7 @@ from pyzkserver.server import RunningServer, serve
 
 from .clock import MovableHost
 from .control import Control
+from .disturbed import Disturbed
 from .loop import Loop
 from .waiting import told
 
@@ -32,7 +33,7 @@ _EMBEDDED: dict[str, Any] = {
 """Where an embedded server differs from Apache's defaults, unless told otherwise."""
 
 
-class Server(Control):
+class Server(Control, Disturbed):
     """A server in this process.
 
     ::
@@ -135,7 +136,9 @@ class Server(Control):
             self._tell_end()
 
     async def _serve_it(self, task_status: trio.TaskStatus[RunningServer]) -> None:
-        await serve(self.config, host=self._host, task_status=task_status)
+        await serve(
+            self.config, host=self._host, service_type=self._new_service, task_status=task_status
+        )
 
     def __enter__(self) -> Self:
         return self.start()
@@ -172,6 +175,16 @@ class Server(Control):
         if self._running is None:
             raise RuntimeError("this server is not running: use it in a with statement, or call start()")
         return self._running
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves."""
+        return self._running is not None and not self._ended.is_set()
+
+    @property
+    def in_its_thread(self) -> bool:
+        """Whether the caller is in the server's thread, which must not wait."""
+        return self._loop is not None and self._loop.is_here
 
     @property
     def port(self) -> int:
