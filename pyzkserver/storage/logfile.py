@@ -17,7 +17,6 @@ from zlib import adler32
 
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.wire.jute import DecodeError
-from pyzkserver.wire.requests import OpCode
 
 from .damage import LogDamaged, TornTail
 from .txncodec import SMALLEST_PAYLOAD, LogEntry, decode_transaction, encode_transaction
@@ -126,15 +125,17 @@ class _Source:
         return have >= size
 
 
-def read_entries(chunks: Iterable[bytes]) -> Iterator[Entry]:
+def read_entries(chunks: Iterable[bytes], *, repeats: bool = False) -> Iterator[Entry]:
     """The entries of a log whose bytes come in chunks of any size; 1 MiB is a good one.
+
+    Zxids grow.  Apache's learners log some of what they get when they join a leader twice (3.8), or once more
+    after a snapshot, and Apache's server stores a request that it could not read as an error under the zxid
+    before it: what has a zxid that was there already is passed over, but given if ``repeats``.
 
     It ends where the file ends behind a whole entry, or where nothing but zeros follows.  It raises TornTail
     at an entry that was not written whole, and behind which there is nothing; also at offset 0, for a file
     whose header was not.  It raises LogDamaged where something was lost: at an entry that is not as it was
-    written while a whole one with a higher zxid stands anywhere behind it, at a zxid that does not grow, and
-    for a file that is no log.  (Apache stores a request that it could not read as an error under the zxid
-    before it, and so that may come twice.)
+    written while a whole one with a higher zxid stands anywhere behind it, and for a file that is no log.
 
     A client may store log entries as data.  If just that write is torn it looks like damage, not like a torn
     tail: better to refuse than to guess.
@@ -162,10 +163,11 @@ def read_entries(chunks: Iterable[bytes]) -> Iterator[Entry]:
             txn, digest = decode_transaction(payload)
         except DecodeError as reason:
             raise LogDamaged(offset, f"an entry is whole, but cannot be understood: {reason}") from None
-        zxid = txn.zxid
-        if last is not None and zxid <= last and (zxid < last or txn.op != OpCode.ERROR):
-            raise LogDamaged(offset, f"zxid 0x{zxid:x} comes after 0x{last:x}")
-        last, at = zxid, end + 1
+        at = end + 1
+        if last is None or txn.zxid > last:
+            last = txn.zxid
+        elif not repeats:
+            continue
         yield Entry(offset, source.base + at, txn, digest, payload)
 
 

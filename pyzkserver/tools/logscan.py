@@ -69,13 +69,9 @@ def scan(path: Path, start: int = 0, *, pass_wrong_checksums: bool = True) -> It
         shift = start - HEADER_SIZE if start else 0
         header = [file_header()] if start else []
         try:
-            for entry in read_entries(chain(header, read_log_bytes(path, start))):
+            for entry in read_entries(chain(header, read_log_bytes(path, start)), repeats=True):
                 entry = entry._replace(offset=entry.offset + shift, end=entry.end + shift)
-                if last is not None and entry.txn.zxid < last:
-                    raise LogDamaged(
-                        entry.offset - shift, f"zxid 0x{entry.txn.zxid:x} comes after 0x{last:x}"
-                    )
-                last = entry.txn.zxid
+                last = max(entry.txn.zxid, last or 0)
                 yield Found(entry)
             return
         except (TornTail, LogDamaged) as damage:

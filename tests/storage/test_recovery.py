@@ -77,6 +77,20 @@ class TestReplay:
         assert same(found, history)
         assert (found.transactions, found.mismatches) == (29, 0)
 
+    @pytest.mark.parametrize(
+        "logs", [[(0, 40), (30, 60)], [(0, 20), (10, 40), (40, 60)], [(0, 50), (20, 60)]]
+    )
+    def test_logs_that_overlap(self, logs: list[tuple[int, int]]) -> None:
+        """Apache's learners log once more what they get again: each transaction is applied once."""
+        history, disk = History(3), directory()
+        put_snapshot(disk, history)
+        history.run(60)
+        for begin, end in logs:
+            put_log(disk, history.txns[begin:end])
+        found = recovered(disk)
+        assert same(found, history)
+        assert (found.transactions, found.mismatches) == (60, 0)
+
     def test_a_fuzzy_snapshot(self) -> None:
         """One that was taken while changes went on is made whole by the log."""
         history, disk = History(8), directory()
