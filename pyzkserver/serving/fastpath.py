@@ -125,10 +125,10 @@ def _decode_set_data(data: bytes, pos: int, end: int) -> SetDataRequest | None:
     return SetDataRequest(path, data[at + 4 : stop], _LENGTH(data, stop)[0])
 
 
-# Encoded vectors of ACLs that were decoded before: clients send the same few again and again.
-_acls: dict[bytes, Acl] = {}
-_ACLS_LIMIT = 256
-_ACL_LONGEST = 200
+# What creates end with, an ACL and flags, as far as it was decoded before: clients send the same few again and again.
+_tails: dict[bytes, tuple[Acl, int]] = {}
+_TAILS_LIMIT = 256
+_TAIL_LONGEST = 200
 
 
 def _decode_create(data: bytes, pos: int, end: int) -> CreateRequest | None:
@@ -141,28 +141,28 @@ def _decode_create(data: bytes, pos: int, end: int) -> CreateRequest | None:
     stop = at + 4 + _LENGTH(data, at)[0]
     if not at + 4 <= stop <= end - 8:
         return None
-    # The request ends with its flags; whatever is between belongs to the ACL, if that is as long.
-    acl = _acls.get(data[stop : end - 4])
-    if acl is None:
-        return _decode_create_with_new_acl(data, pos, stop, end)
+    tail = _tails.get(data[stop:end])
+    if tail is None:
+        return _decode_create_with_new_tail(data, pos, stop, end)
     try:
         path = data[pos + 4 : at].decode()
     except UnicodeDecodeError:
         return None
-    return CreateRequest(path, data[at + 4 : stop], acl, _LENGTH(data, end - 4)[0])  # type: ignore[arg-type]
+    acl, flags = tail
+    return CreateRequest(path, data[at + 4 : stop], acl, flags)  # type: ignore[arg-type]
 
 
-def _decode_create_with_new_acl(data: bytes, pos: int, acl_at: int, end: int) -> CreateRequest | None:
-    """Decode it the plain way, and remember its ACL."""
+def _decode_create_with_new_tail(data: bytes, pos: int, tail_at: int, end: int) -> CreateRequest | None:
+    """Decode it the plain way, and remember how it ends."""
     try:
         request, request_end = CreateRequest.decode_from(data[pos:end], 0)
     except DecodeError:
         return None
-    raw = data[acl_at : end - 4]
-    if request.acl and request_end == end - pos and len(raw) <= _ACL_LONGEST:
-        if len(_acls) >= _ACLS_LIMIT:
-            _acls.clear()
-        _acls[raw] = intern(request.acl)
+    raw = data[tail_at:end]
+    if request.acl and request_end == end - pos and len(raw) <= _TAIL_LONGEST:
+        if len(_tails) >= _TAILS_LIMIT:
+            _tails.clear()
+        _tails[raw] = intern(request.acl), request.flags
     return request
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "parent_for_delete",
     "split_parent",
     "validate",
+    "validate_child",
 ]
 
 PROC_NODE = "/zookeeper"
@@ -57,6 +58,15 @@ def validate(path: str | None, start: int = 0) -> None:
     """Raise BAD_ARGUMENTS unless the path is valid; what stands before ``start`` is known to be."""
     if path is None or path[:1] != "/" or (path[-1] == "/" and len(path) > 1) or _REFUSED.search(path, start):
         raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
+
+
+def validate_child(parent: str, path: str) -> None:
+    """``validate`` for a path whose parent exists, and therefore has a valid path itself."""
+    name = path[len(parent) + 1 :]
+    # What nearly all names are, told without a search; but the root exists as "/", too, and "//x" is no path.
+    if name.isascii() and name.isprintable() and name > "/" and parent != "/":
+        return
+    validate(path, max(0, len(parent) - 1))
 
 
 def split_parent(path: str) -> tuple[str, str]:

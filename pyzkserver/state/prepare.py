@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.wire.jute import Record
-from pyzkserver.wire.records import CreateFlag
+from pyzkserver.wire.records import ACL, CreateFlag
 from pyzkserver.wire.requests import (
     CheckVersionRequest,
     CreateRequest,
@@ -34,9 +34,17 @@ from pyzkserver.wire.txns import (
     SetDataTxn,
 )
 
-from .acl import ADMIN, CREATE, DELETE, READ, WRITE, AccessRules, Identity, check
+from .acl import ADMIN, CREATE, DELETE, READ, WRITE, AccessRules, Acl, Identity, check
 from .node import NodeKind, kind_of, ttl_owner, wrap32
-from .paths import LIMIT_NODE, QUOTA_NODE, STAT_NODE, parent_for_create, parent_for_delete, validate
+from .paths import (
+    LIMIT_NODE,
+    QUOTA_NODE,
+    STAT_NODE,
+    parent_for_create,
+    parent_for_delete,
+    validate,
+    validate_child,
+)
 from .pending import NodeView, Pending
 from .quota import StatsTrack
 from .sessions import SessionTable
@@ -49,6 +57,7 @@ _SEQUENTIAL = (2, 3, 6)  # CreateFlag.PERSISTENT_SEQUENTIAL, EPHEMERAL_SEQUENTIA
 _EPHEMERAL = (1, 3)
 _FIRST_TTL_FLAG = int(CreateFlag.PERSISTENT_WITH_TTL)
 _LAST_FLAG = int(CreateFlag.PERSISTENT_SEQUENTIAL_WITH_TTL)
+_TOO_LARGE = 1 << 31
 _CREATE_TTL = int(OpCode.CREATE_TTL)
 _CREATE_CONTAINER = int(OpCode.CREATE_CONTAINER)
 
@@ -163,23 +172,31 @@ class Preparer:
     # one operation each
 
     def _create(self, asker: Asker, op: int, request: CreateRequest | CreateTTLRequest) -> Record:
-        flags, path = request.flags, request.path
-        ttl = request.ttl if isinstance(request, CreateTTLRequest) else -1
+        flags, path, ttl = request.flags, request.path, -1
         if flags or op == _CREATE_TTL:  # a plain persistent node needs no judging
+            if isinstance(request, CreateTTLRequest):
+                ttl = request.ttl
             self._judge_flags(op, flags, ttl, path)
         self._judge_session(asker)
         if path is None:
             raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)
         parent_path = parent_for_create(path)
-        acl = self.rules.access.fix_up(request.acl, asker.identities, path)
-        parent = self.pending.find(parent_path) or self._node(parent_path, path)
+        asked: Sequence[ACL] | None = request.acl
+        if type(asked) is Acl and asked.settled:
+            acl = asked
+        else:
+            acl = self.rules.access.fix_up(asked, asker.identities, path)
+        pending = self.pending
+        find = pending.find if pending.latest else pending.tree.nodes.get
+        parent = find(parent_path)
+        if parent is None:
+            raise ZooKeeperError(ErrorCode.NO_NODE, path)
         if not parent.acl.world & CREATE:
             self._permit(parent, CREATE, asker, path)
         if flags in _SEQUENTIAL:
             path += f"{parent.cversion:010d}"
-        # The parent exists, so its path is a valid one; but the root exists as "/", too, and "//x" is none.
-        validate(path, max(0, len(parent_path) - 1))
-        if self.pending.find(path) is not None:
+        validate_child(parent_path, path)
+        if find(path) is not None:
             raise ZooKeeperError(ErrorCode.NODE_EXISTS, path)
         if parent.ephemeral_owner and self._kind(parent) is NodeKind.EPHEMERAL:
             raise ZooKeeperError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
@@ -188,7 +205,11 @@ class Preparer:
             raise ZooKeeperError(ErrorCode.BAD_ARGUMENTS, path)
         if self.rules.enforce_quota:
             self._judge_quota(path, 1, len(request.data or b""))
-        cversion = wrap32(parent.cversion + 1)
+        cversion = parent.cversion + 1
+        if cversion >= _TOO_LARGE:
+            cversion = wrap32(cversion)
+        if not flags and op != _CREATE_CONTAINER and op != _CREATE_TTL:
+            return CreateTxn(path, request.data, acl, False, cversion)
         if op == _CREATE_CONTAINER:
             return CreateContainerTxn(path, request.data, acl, cversion)
         if op == _CREATE_TTL:

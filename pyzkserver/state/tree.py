@@ -37,6 +37,8 @@ logger = logging.getLogger("pyzkserver.tree")
 
 _PLAIN_CREATE = int(OpCode.CREATE)  # the one kind that is answered without a Stat
 
+_QUOTA_NAMES = frozenset({LIMIT_NODE, STAT_NODE})
+
 _CREATED = EventType.NODE_CREATED
 _DELETED = EventType.NODE_DELETED
 _DATA_CHANGED = EventType.NODE_DATA_CHANGED
@@ -186,7 +188,16 @@ class DataTree:
             raise ZooKeeperError(ErrorCode.NO_NODE, path)
         if path in self.nodes:
             self._replayed_create(path, parent_path, parent, acl, body.parent_c_version, txn.zxid)
-        node = self._insert(path, parent, name, body.data, acl, owner, body.parent_c_version, txn)
+        data, zxid, cversion = body.data, txn.zxid, body.parent_c_version
+        if cversion == -1:
+            cversion = wrap32(parent.cversion + 1)
+        if cversion > parent.cversion:
+            # A log that is replayed over a newer snapshot must not turn the counters back.
+            parent.cversion = cversion
+            parent.pzxid = zxid
+        parent.add_child(name)
+        node = self.nodes[path] = Node(data, acl, zxid, txn.time, 0, owner)
+        self.data_size += len(path) + (len(data) if data else 0)
         if owner:
             self._enter_owner(path, owner, node, shown_owner)
         touched = self.digest.touched
@@ -194,15 +205,15 @@ class DataTree:
             touched[parent_path] = parent
             touched[path] = node
         stat = node.stat_bytes() if txn.op != _PLAIN_CREATE else None  # a zookeeper_stats: before it counts
-        if parent_path.startswith(QUOTA_NODE):
+        if name in _QUOTA_NAMES and parent_path.startswith(QUOTA_NODE):
             self._quota_node_created(parent_path, name)
         if self.quotas.paths:
-            self._count_quota(path, 1, len(body.data) if body.data else 0)
+            self._count_quota(path, 1, len(data) if data else 0)
         watches = self.watches
         if watches.data.by_path:
-            watches.data.trigger(path, _CREATED, txn.zxid, acl)
+            watches.data.trigger(path, _CREATED, zxid, acl)
         if watches.child.by_path:
-            watches.child.trigger(parent_path or "/", _CHILDREN_CHANGED, txn.zxid, parent.acl)
+            watches.child.trigger(parent_path or "/", _CHILDREN_CHANGED, zxid, parent.acl)
         return Applied(txn.op, 0, path, stat)
 
     def _replayed_create(
@@ -216,28 +227,6 @@ class DataTree:
             parent.changed()
             self._touch(parent_path, parent)
         raise ZooKeeperError(ErrorCode.NODE_EXISTS, path)
-
-    def _insert(
-        self,
-        path: str,
-        parent: Node,
-        name: str,
-        data: bytes | None,
-        acl: Acl,
-        owner: int,
-        parent_cversion: int,
-        txn: Transaction,
-    ) -> Node:
-        if parent_cversion == -1:
-            parent_cversion = wrap32(parent.cversion + 1)
-        if parent_cversion > parent.cversion:
-            # A log that is replayed over a newer snapshot must not turn the counters back.
-            parent.cversion = parent_cversion
-            parent.pzxid = txn.zxid
-        parent.add_child(name)
-        node = self.nodes[path] = Node(data, acl, txn.zxid, txn.time, 0, owner)
-        self.data_size += len(path) + (len(data) if data else 0)
-        return node
 
     def _enter_owner(self, path: str, owner: int, node: Node, shown_owner: int) -> None:
         node.shown_owner = shown_owner

@@ -72,6 +72,22 @@ def test_agrees_with_a_slow_oracle(path: str) -> None:
     assert (refusal(path) is None) == valid_as_apache_sees_it(path)
 
 
+@given(
+    st.sampled_from(["", "/", "/a", "/a/b", "/é"]),
+    st.text(st.sampled_from([*"ab.0-~ \x7f\x1f\0\n", "é", "\ud7ff", "\ue000", "😀"]), max_size=4),
+)
+def test_a_childs_path_is_judged_as_the_whole_would_be(parent: str, name: str) -> None:
+    """Where the parent exists, under either name of the root: the short cut must not let anything through."""
+    path = f"{parent}/{name}"
+    code = None
+    try:
+        paths.validate_child(parent, path)
+    except ZooKeeperError as error:
+        code = error.code
+    # "/" + "/x" is no path although the root exists as "/".
+    assert code == refusal(path)
+
+
 @pytest.mark.parametrize(
     ("path", "parent", "name"), [("/", "", ""), ("/a", "", "a"), ("/a/b", "/a", "b"), ("/a/b/c", "/a/b", "c")]
 )
