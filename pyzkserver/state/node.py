@@ -107,6 +107,18 @@ class Node:
         self._stat: bytes | None = None
         self._listing: bytes | None = None
 
+    def become(self, other: "Node") -> None:
+        """Take over everything from another node of the same path; that one stays as it is."""
+        self.data, self.acl, self.children = other.data, other.acl, None
+        if other.children is not None:
+            self.children = other.children.copy()
+        self.czxid, self.mzxid, self.pzxid = other.czxid, other.mzxid, other.pzxid
+        self.ctime, self.mtime = other.ctime, other.mtime
+        self.version, self.cversion, self.aversion = other.version, other.cversion, other.aversion
+        self.ephemeral_owner, self.shown_owner = other.ephemeral_owner, other.shown_owner
+        self.digest = other.digest
+        self._stat, self._listing = other._stat, other._listing
+
     @property
     def child_count(self) -> int:
         """How many children there are now."""

@@ -16,7 +16,7 @@ from pyzkserver.state.tree import Applied
 from pyzkserver.wire.requests import DeleteContainerRequest, OpCode
 
 from .clock import MovableHost
-from .sessions import session_id_of
+from .sessions import session_ids_of
 
 __all__ = ["Control", "Told"]
 
@@ -51,7 +51,7 @@ class Control(ABC):
         """
         if seconds < 0:
             raise ValueError(f"time goes forward only: advance({seconds})")
-        silent = None if expire is True else frozenset(_ids(expire))
+        silent = None if expire is True else frozenset(session_ids_of(() if expire is False else expire))
         self.run(self._advance, round(seconds * 1000), silent)
 
     async def _advance(self, milliseconds: int, silent: frozenset[int] | None) -> None:
@@ -78,10 +78,6 @@ class Control(ABC):
                 )
             await told.all()
 
-    def statistics(self) -> dict[str, int]:
-        """A few numbers: connections, sessions, znodes, watches …"""
-        return self.running.statistics()
-
 
 class Told:
     """Who asks for writes and waits until ``expected`` of them are decided and applied."""
@@ -101,11 +97,3 @@ class Told:
         while len(self.applied) < self.expected:
             self._more = trio.Event()
             await self._more.wait()
-
-
-def _ids(expire: object) -> Iterable[int]:
-    if expire is False or expire is None:
-        return ()
-    if isinstance(expire, Iterable):
-        return [session_id_of(whom) for whom in expire]
-    return [session_id_of(expire)]

@@ -65,7 +65,7 @@ class Loop:
         return self
 
     def _end(self) -> None:
-        self._token.run_sync_soon(self._over.set)
+        self.soon(self._over.set)
         self._thread.join()
 
     async def _main(self) -> None:
@@ -78,6 +78,10 @@ class Loop:
     def spawn(self, main: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         """Run this in a task of its own.  It must not raise, for then all that runs here would end."""
         self._token.run_sync_soon(self._nursery.start_soon, main, *arguments)
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Call it in the loop's thread, soon; it must not raise either."""
+        self._token.run_sync_soon(function)
 
     @property
     def is_here(self) -> bool:

@@ -3,6 +3,7 @@
 What can be done with one that runs is in the mixins: ``control.py`` and its like.
 """
 
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -13,9 +14,11 @@ import trio
 from pyzkserver.config import FOUR_LETTER_WORDS, Config
 from pyzkserver.server import RunningServer, serve
 
+from .assertions import Assertions
 from .clock import MovableHost
-from .control import Control
+from .contents import Contents
 from .disturbed import Disturbed
+from .keeping import Keeping
 from .loop import Loop
 from .waiting import told
 
@@ -33,7 +36,7 @@ _EMBEDDED: dict[str, Any] = {
 """Where an embedded server differs from Apache's defaults, unless told otherwise."""
 
 
-class Server(Control, Disturbed):
+class Server(Keeping, Assertions, Disturbed):
     """A server in this process.
 
     ::
@@ -43,10 +46,13 @@ class Server(Control, Disturbed):
 
     ``async with`` does the same under Trio and asyncio, without blocking their loops.  Keyword arguments are
     those of Config; by default it takes any free port on 127.0.0.1, and keeps its data in memory.  Any number
-    can run side by side.  One that was left can be entered again, and is empty then.
+    can run side by side.  ``tree`` is what it begins with (``Contents``).  One that was left can be entered again,
+    and begins anew.
     """
 
-    def __init__(self, config: Config | None = None, **settings: Any) -> None:
+    def __init__(
+        self, config: Config | None = None, *, tree: Contents | None = None, **settings: Any
+    ) -> None:
         if config is not None and settings:
             raise TypeError("give Server either a Config or keyword arguments, not both")
         if config is None:
@@ -55,6 +61,7 @@ class Server(Control, Disturbed):
                 settings["four_letter_words"] = FOUR_LETTER_WORDS
             config = Config(**settings)
         self.config = config
+        self._contents = tree
         self._loop: Loop | None = None
         self._running: RunningServer | None = None
         self._scope: trio.CancelScope
@@ -92,9 +99,12 @@ class Server(Control, Disturbed):
         self._failure = None
         self._ended.clear()
         self._tell_start, self._tell_end = tell, None
+        self._scope = trio.CancelScope()
         self._host = MovableHost()
-        # One with a data directory may take long to read it, and must not keep others waiting.
-        self._loop = Loop.acquire() if self.config.data_dir is None else Loop().start()
+        self._begin()
+        # One that has files to read may take long, and must not keep others waiting.
+        reads = self.config.data_dir is not None or isinstance(self._contents, str | os.PathLike)
+        self._loop = Loop().start() if reads else Loop.acquire()
         self._loop.spawn(self._serve)
 
     def _finish_start(self) -> None:
@@ -105,7 +115,7 @@ class Server(Control, Disturbed):
         """Begin to stop it; ``tell`` is called, perhaps in another thread, when it has ended."""
         assert self._loop is not None
         self._tell_end = tell
-        self._loop.run(self._cancel)
+        self._loop.soon(self._cancel)
 
     def _cancel(self) -> None:
         if self._ended.is_set():
@@ -122,15 +132,18 @@ class Server(Control, Disturbed):
             raise self._failure
 
     async def _serve(self) -> None:
+        ready = False
         try:
-            with trio.CancelScope() as self._scope:
+            with self._scope:
                 async with trio.open_nursery() as nursery:
                     self._running = await nursery.start(self._serve_it)
+                    await self._bring_in(self._contents)
+                    ready = True
                     self._tell_start()
         except BaseException as failure:
             self._failure = _unwrapped(failure)
         self._ended.set()
-        if self._running is None:
+        if not ready:
             self._tell_start()
         if self._tell_end is not None:
             self._tell_end()

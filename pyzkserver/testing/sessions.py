@@ -1,10 +1,11 @@
 """Whose session is meant: what users may name one by."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pyzkserver.state.sessions import to_signed
 
-__all__ = ["session_id_of"]
+__all__ = ["session_id_of", "session_ids_of"]
 
 
 def session_id_of(whom: Any) -> int:
@@ -21,3 +22,10 @@ def session_id_of(whom: Any) -> int:
             raise ValueError(f"{whom!r} has no session: it is not started, or was stopped")
         return session_id_of(whom.client_id[0])
     raise TypeError(f"{whom!r} is no session: name it by its id, a kazoo client, or what sessions() lists")
+
+
+def session_ids_of(those: Any) -> list[int]:
+    """The same of one or of several."""
+    if isinstance(those, Iterable):
+        return [session_id_of(whom) for whom in those]
+    return [session_id_of(those)]
