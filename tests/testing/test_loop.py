@@ -1,11 +1,14 @@
 """The thread that the servers of a process share, and calls into it."""
 
 import threading
+from typing import Any
 
 import pytest
 import trio
 
 import pyzkserver
+from pyzkserver.replica import upkeep
+from pyzkserver.replica.replica import Replica
 
 PATIENCE = 20
 
@@ -47,17 +50,17 @@ def test_servers_that_start_and_stop_in_many_threads() -> None:
 
 def test_a_server_that_fails_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """They share a thread, not their fate."""
-    from pyzkserver.replica import upkeep
+    broken, keep = trio.Event(), upkeep.keep
 
-    broken = trio.Event()
-
-    async def upkeep_that_breaks(*anything: object, **more: object) -> None:
+    async def keep_or_break(replica: Replica, *anything: Any, **more: Any) -> None:
+        if replica.sessions.tick != 1234:
+            await keep(replica, *anything, **more)
         await broken.wait()
         raise ZeroDivisionError
 
+    monkeypatch.setattr(upkeep, "keep", keep_or_break)
     with pyzkserver.Server() as healthy:
-        monkeypatch.setattr(upkeep, "keep", upkeep_that_breaks)
-        sick = pyzkserver.Server().start()
+        sick = pyzkserver.Server(tick_time=1234).start()
         sick.run(broken.set)
         assert sick._ended.wait(PATIENCE)
         assert healthy.run(lambda: "well") == "well"
