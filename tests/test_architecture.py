@@ -36,7 +36,7 @@ PURE += [f"quorum.{name}" for name in ("members", "ballot", "proposals", "syncpl
 IMPURE = {"os", "random", "socket", "time", "trio"}
 
 DEPENDENCIES = {"trio", "sortedcontainers"}
-EXTRA_DEPENDENCIES = {"testing.plugin": {"pytest"}}
+EXTRA_DEPENDENCIES = {"testing.plugin": {"pytest"}, "testing.clients": {"kazoo"}}
 
 
 def rank(part: str) -> int:

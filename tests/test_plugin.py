@@ -61,7 +61,7 @@ def test_each_test_gets_a_fresh_server(installed: pytest.Pytester) -> None:
 def test_the_fixture_is_listed_with_its_docstring(installed: pytest.Pytester) -> None:
     """pytest --fixtures tells what it is."""
     result = installed.runpytest_inprocess("--fixtures", "-p", "no:randomly")
-    result.stdout.fnmatch_lines(["zookeeper -- *", "*fresh, empty ZooKeeper server*"])
+    result.stdout.fnmatch_lines(["zookeeper -- *", "*fresh ZooKeeper server for this test*"])
 
 
 def test_a_failing_test_leaves_nothing(installed: pytest.Pytester) -> None:

@@ -1,6 +1,6 @@
 """What a server holds, changed from outside: put in, kept aside, put back, reset."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ class Keeping(Control):
         """A server starts anew."""
         self._initial: State | None = None
         self._kept: dict[int, None] = {}
-        self._at_reset: dict[Callable[[], None], None] = {}
 
     async def _bring_in(self, contents: Contents | None) -> None:
         """What it begins with, and is reset to."""
@@ -47,6 +46,7 @@ class Keeping(Control):
                 await self._put(read)
         if self.config.data_dir is None:
             self._initial = self._snapshot()
+        self._untouched = self.running.replica.tree.last_zxid
 
     # single nodes
 
@@ -103,16 +103,27 @@ class Keeping(Control):
             self.run(self._put, read)
 
     def reset(self, *, keep: object | Iterable[object] = ()) -> None:
-        """Make a server in memory hold what it began with, as ``restore`` does; counters begin anew, too."""
+        """Make a server in memory hold what it began with, as ``restore`` does.
+
+        Faults are over, and the recording and the counters begin anew.  The clock stays where it is.
+        """
         self.run(self._reset, frozenset((*session_ids_of(keep), *self._kept)))
 
     def _reset(self, keep: frozenset[int]) -> None:
         self._in_memory("reset")
         assert self._initial is not None
-        for callback in self._at_reset:
-            callback()
         self._put_back(self._initial, keep)
         self.running.service.statistics.reset()
+        self._untouched = self.running.replica.tree.last_zxid
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether there is anything that ``reset`` would undo; those who are to be kept do not count."""
+        running = self.running
+        return (
+            running.replica.tree.last_zxid != self._untouched
+            or not running.replica.sessions.by_id.keys() <= self._kept.keys()
+        )
 
     def keep(self, *clients: object) -> None:
         """The sessions of these (kazoo clients or session ids) live through every reset and restore from now on."""

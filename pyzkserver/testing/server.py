@@ -149,9 +149,12 @@ class Server(Keeping, Assertions, Disturbed):
             self._tell_end()
 
     async def _serve_it(self, task_status: trio.TaskStatus[RunningServer]) -> None:
-        await serve(
-            self.config, host=self._host, service_type=self._new_service, task_status=task_status
-        )
+        await serve(self.config, host=self._host, service_type=self._new_service, task_status=task_status)
+
+    def _reset(self, keep: frozenset[int]) -> None:
+        self.faults.clear()
+        self.recording.clear()
+        super()._reset(keep)
 
     def __enter__(self) -> Self:
         return self.start()
