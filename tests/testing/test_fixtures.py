@@ -230,7 +230,9 @@ def test_side_by_side_with_xdist(installed: pytest.Pytester) -> None:  # noqa: F
             zookeeper_session.put({"/a": b""})
         """
     )
-    result = installed.runpytest_subprocess("-p", "no:randomly", "-n", "2", "-W", "error")
+    result = installed.runpytest_subprocess(
+        "-p", "no:randomly", "-p", "no:hypothesispytest", "-n", "2", "-W", "error"
+    )
     result.assert_outcomes(passed=12)
 
 
@@ -238,7 +240,7 @@ def test_what_a_user_reads(installed: pytest.Pytester) -> None:  # noqa: F811
     """pytest --fixtures, --markers and --help tell of all of it."""
     fixtures = installed.runpytest_inprocess("--fixtures", "-p", "no:randomly")
     fixtures.stdout.fnmatch_lines(
-        ["kazoo_client -- *", "zookeeper -- *", "zookeeper_session [[]session scope[]] -- *"]
+        ["zookeeper -- *", "zookeeper_session [[]session scope[]] -- *", "kazoo_client -- *"]
     )
     markers = installed.runpytest_inprocess("--markers", "-p", "no:randomly")
     markers.stdout.fnmatch_lines(["@pytest.mark.zookeeper(tree=None, *"])
