@@ -47,9 +47,11 @@ class Proposal:
     __slots__ = (
         "cxid",
         "digest",
+        "holder",
         "identities",
         "op",
         "origin",
+        "payload",
         "request",
         "session_id",
         "time",
@@ -65,6 +67,7 @@ class Proposal:
         cxid: int = 0,
         identities: Sequence[Identity] = (),
         origin: Origin | None = None,
+        holder: object = None,
     ) -> None:
         self.op = op
         self.request = request
@@ -72,6 +75,10 @@ class Proposal:
         self.cxid = cxid
         self.identities = identities
         self.origin = origin
+        self.holder = holder
+        """The learner that it came through, or None."""
+        self.payload = b""
+        """The transaction as the log and other members have it, where there are any."""
         self.txn: Transaction | None = None
         self.zxid = 0
         """Its place in the order of all writes, once it was judged."""
@@ -101,12 +108,20 @@ class Replica:
     """
 
     def __init__(
-        self, tree: DataTree, rules: Rules, log: TransactionLog, host: Host, *, tick_time: int, server_id: int
+        self,
+        tree: DataTree,
+        rules: Rules,
+        log: TransactionLog,
+        host: Host,
+        *,
+        tick_time: int,
+        server_id: int,
+        sessions: type[SessionTable] = SessionTable,
     ) -> None:
         self.tree = tree
         self.log = log
         self.host = host
-        self.sessions = SessionTable(tick_time, first_session_id(server_id, host.wall_ms()))
+        self.sessions = sessions(tick_time, first_session_id(server_id, host.wall_ms()))
         self.pending = Pending(tree)
         self.preparer = Preparer(self.pending, self.sessions, rules)
         self.queries = Queries(tree, rules.access)

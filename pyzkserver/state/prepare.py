@@ -47,7 +47,7 @@ from .paths import (
 )
 from .pending import NodeView, Pending
 from .quota import StatsTrack
-from .sessions import SessionTable
+from .sessions import ANYBODY, SessionTable
 from .transaction import MultiBody
 
 __all__ = ["Preparer", "Rules"]
@@ -105,6 +105,9 @@ class Asker(Protocol):
     def zxid(self) -> int: ...
     @property
     def time(self) -> int: ...
+    @property
+    def holder(self) -> object:
+        """Through whom the request came: a learner, or None (``Session.holder``)."""
 
 
 class Preparer:
@@ -304,6 +307,10 @@ class Preparer:
         if session is None or session.closing:
             code = ErrorCode.UNKNOWN_SESSION if session is None else ErrorCode.SESSION_EXPIRED
             raise ZooKeeperError(code)
+        if session.holder is not asker.holder:
+            if session.holder is not ANYBODY:
+                raise ZooKeeperError(ErrorCode.SESSION_MOVED)
+            session.holder = asker.holder
 
     def _node(self, where: str, path: str) -> NodeView:
         node = self.pending.find(where)

@@ -9,7 +9,17 @@ from typing import Protocol
 
 from sortedcontainers import SortedDict
 
-__all__ = ["Session", "SessionOwner", "SessionTable", "first_session_id", "session_password"]
+__all__ = [
+    "ANYBODY",
+    "Session",
+    "SessionOwner",
+    "SessionTable",
+    "first_session_id",
+    "session_password",
+]
+
+ANYBODY = object()
+"""The holder of a session that has not been heard of since this member leads: whoever speaks for it first."""
 
 _SUPER_SECRET = 0xB3415C00  # ZooKeeperServer.superSecret
 _CONTAINER_OWNER = -(1 << 63)
@@ -52,7 +62,7 @@ class SessionOwner(Protocol):
 class Session:
     """One client's session."""
 
-    __slots__ = ("closing", "deadline", "id", "owner", "timeout")
+    __slots__ = ("closing", "deadline", "holder", "id", "owner", "timeout")
 
     def __init__(self, session_id: int, timeout: int) -> None:
         self.id = session_id
@@ -64,6 +74,11 @@ class Session:
         """The tick at whose end it expires: its key in the table of deadlines."""
         self.owner: SessionOwner | None = None
         """The connection that it is attached to at the moment, if any."""
+        self.holder: object = None
+        """Of a leader's: the learner that its client is connected to, None for the leader itself.
+
+        Whoever else writes in its name has not heard yet that the session has moved.
+        """
 
     def __repr__(self) -> str:
         return f"0x{self.id & 0xFFFF_FFFF_FFFF_FFFF:x}"

@@ -1,0 +1,265 @@
+"""A learner's role: its clients' writes go to the leader, and come back decided.  Sans-IO: bytes are queued.
+
+    submit → REQUEST      PROPOSAL → log → durable → ACK      COMMIT → apply, and answer      INFORM → log, apply
+
+A follower votes by its ACKs; an observer gets INFORM only, and acknowledges nothing.  How a learner comes to
+hold its leader's history is said in ``learner.py``.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pyzkserver.errors import PyzkserverError
+from pyzkserver.replica.replica import Proposal, Replica
+from pyzkserver.state.digest import DIGEST_VERSION
+from pyzkserver.state.sessions import Session, SessionTable
+from pyzkserver.state.transaction import Transaction
+from pyzkserver.state.tree import Applied
+from pyzkserver.storage.txncodec import decode_transaction
+from pyzkserver.wire.jute import Record
+from pyzkserver.wire.quorum import (
+    PacketType,
+    encode_identities,
+    encode_revalidate,
+    encode_touches,
+    packet,
+    request_packet,
+    short_packet,
+)
+from pyzkserver.wire.requests import OpCode
+
+__all__ = ["Following", "LeaderLost", "LearnerSessions"]
+
+logger = logging.getLogger("pyzkserver.quorum")
+
+_SYNC = int(OpCode.SYNC)
+_ACK = int(PacketType.ACK)
+_REMEMBERED = 1024
+
+
+class LeaderLost(PyzkserverError):
+    """A learner's role ends: its leader is gone, or cannot be followed."""
+
+
+class LearnerSessions(SessionTable):
+    """Sessions as a learner knows them: the leader decides whose time is up, and hears here who was heard of."""
+
+    def __init__(self, tick: int, next_id: int) -> None:
+        super().__init__(tick, next_id)
+        self.touched: dict[int, int] = {}
+        """Sessions that were heard of since the leader last asked, with their timeouts.  Bounded by ``by_id``."""
+
+    def touch(self, session: Session, now: int) -> None:
+        """The client was heard of."""
+        self.touched[session.id] = session.timeout
+
+    def take_touched(self) -> list[tuple[int, int]]:
+        """What the leader is told, once."""
+        touched, self.touched = self.touched, {}
+        return list(touched.items())
+
+    def remove(self, session_id: int) -> Session | None:
+        """Forget a session."""
+        self.touched.pop(session_id, None)
+        return super().remove(session_id)
+
+
+class Following:
+    """Follows, or observes.
+
+    ``replica.in_flight`` are the proposals that the log was given and that are not committed.  ``_waiting`` holds
+    this member's clients' writes that the leader has not decided yet, by session, in the order of asking; it is
+    bounded by what clients may have under way.
+    """
+
+    asks_elsewhere = True
+
+    def __init__(self, replica: Replica, send: Callable[[bytes], None], *, voting: bool) -> None:
+        self.replica = replica
+        self.voting = voting
+        self.send = send
+        self.logged = replica.log.synced if hasattr(replica.log, "synced") else replica.tree.last_zxid
+        """What the log is known to hold safe."""
+        self.last_queued = 0
+        """The last proposal that came from the leader; 0 before the first."""
+        self.compare_digests = False
+        self._waiting: dict[int, deque[Proposal]] = {}
+        self._syncs: deque[Proposal] = deque()
+        self._resuming: dict[int, Callable[[bool], None]] = {}
+        self._identities: dict[Any, bytes] = {}
+        self._unacknowledged: deque[int] = deque()
+        self.on_durable: Callable[[], None] = _ignore
+        self._mismatch = False
+
+    # this member's clients
+
+    def submit(self, proposal: Proposal) -> None:
+        """Ask the leader for it."""
+        if proposal.op == _SYNC:
+            self._syncs.append(proposal)
+        else:
+            queue = self._waiting.get(proposal.session_id)
+            if queue is None:
+                queue = self._waiting[proposal.session_id] = deque()
+            queue.append(proposal)
+        request = proposal.request
+        body: bytes = request.encode() if isinstance(request, Record) else request or b""
+        self.send(
+            request_packet(
+                proposal.session_id, proposal.cxid, proposal.op, body, self._authinfo(proposal.identities)
+            )
+        )
+
+    def _authinfo(self, identities: Any) -> bytes:
+        known = self._identities.get(identities)
+        if known is None:
+            if len(self._identities) >= _REMEMBERED:
+                self._identities.clear()
+            known = self._identities[identities] = encode_identities(identities)
+        return known
+
+    def resume(self, session_id: int, timeout: int, answer: Callable[[bool], None]) -> None:
+        """A client wants to go on with its session here: only the leader knows whether it may."""
+        earlier = self._resuming.pop(session_id, None)
+        if earlier is not None:
+            earlier(False)
+        self._resuming[session_id] = answer
+        self.send(packet(PacketType.REVALIDATE, -1, encode_revalidate(session_id, timeout)))
+
+    def revalidated(self, session_id: int, valid: bool) -> None:
+        """The leader's answer to that."""
+        answer = self._resuming.pop(session_id, None)
+        if answer is not None:
+            answer(valid)
+
+    def synced(self) -> None:
+        """The leader's answer to the first SYNC: everything that was decided before it has been applied here."""
+        if not self._syncs:
+            raise LeaderLost("the leader sent a SYNC that nobody asked for")
+        proposal = self._syncs.popleft()
+        if proposal.origin is not None:
+            proposal.origin.committed(proposal, Applied(_SYNC, 0, proposal.request.path))
+
+    # what the leader says
+
+    def proposed(self, zxid: int, payload: bytes) -> Transaction:
+        """PROPOSAL: into the log; it is acknowledged when it is safe there."""
+        entry = decode_transaction(payload)
+        txn = entry.txn
+        self._expect(txn.zxid)
+        proposal = Proposal(txn.op, None, txn.session_id, txn.cxid)
+        proposal.txn, proposal.zxid, proposal.payload = txn, txn.zxid, payload
+        if entry.digest is not None and entry.digest[0] == DIGEST_VERSION:
+            proposal.digest = entry.digest[1]
+        self.replica.in_flight.append(proposal)
+        self._log(txn.zxid, payload)
+        return txn
+
+    def _expect(self, zxid: int) -> None:
+        """Within an epoch no zxid is left out (``Learner.enforceContinuousProposal``)."""
+        last = self.last_queued
+        if last and zxid != last + 1 and zxid >> 32 <= last >> 32:
+            raise LeaderLost(f"the leader proposed 0x{zxid:x} after 0x{last:x}")
+        self.last_queued = zxid
+
+    def _log(self, zxid: int, payload: bytes) -> None:
+        replica = self.replica
+        replica.last_proposed = zxid
+        if self.voting:
+            self._unacknowledged.append(zxid)
+        replica.log.append_payload(zxid, payload)
+
+    def durable(self, zxid: int) -> None:
+        """The log holds everything up to ``zxid`` safe."""
+        self.logged = zxid
+        self.on_durable()
+
+    def acknowledge(self) -> None:
+        """Tell the leader what the log holds: each zxid for itself, as Apache's leader counts them.
+
+        It is right to send these only for what ``durable`` has reported: an ACK promises that this member will
+        know the proposal after a crash.
+        """
+        waiting, logged = self._unacknowledged, self.logged
+        acks = []
+        while waiting and waiting[0] <= logged:
+            acks.append(short_packet(_ACK, waiting.popleft()))
+        if acks:
+            self.send(b"".join(acks))
+
+    def skip_acknowledging(self, zxid: int) -> None:
+        """What was committed before NEWLEADER is acknowledged by the ACK of that, as a whole."""
+        waiting = self._unacknowledged
+        while waiting and waiting[0] <= zxid:
+            waiting.popleft()
+
+    def committed(self, zxid: int) -> bytes:
+        """COMMIT: apply the next proposal.  Returns its payload."""
+        in_flight = self.replica.in_flight
+        if not in_flight or in_flight[0].zxid != zxid:
+            first = f"0x{in_flight[0].zxid:x} is next" if in_flight else "nothing is proposed"
+            raise LeaderLost(f"the leader committed 0x{zxid:x}, but {first}")
+        proposal = in_flight.popleft()
+        self._apply(proposal)
+        return proposal.payload
+
+    def informed(self, payload: bytes) -> int:
+        """INFORM: a decided transaction, for an observer.  Returns its zxid.
+
+        It is applied before this member's log has it: it is safe with a quorum, and after a crash an observer
+        asks anew for what it lacks.
+        """
+        txn = self.proposed(0, payload)
+        self.committed(txn.zxid)
+        return txn.zxid
+
+    def _apply(self, proposal: Proposal) -> None:
+        """In the place of a proposal whose asker is here, the asker's own."""
+        txn = proposal.txn
+        assert txn is not None
+        digest = proposal.digest
+        queue = self._waiting.get(txn.session_id)
+        if queue is not None and queue[0].cxid == txn.cxid:
+            mine = queue.popleft()
+            if not queue:
+                del self._waiting[txn.session_id]
+            mine.txn, mine.zxid = txn, txn.zxid
+            proposal = mine
+        else:
+            # The digest is the leader's; here it is only compared.
+            proposal.digest = None
+        self.replica.commit(proposal)
+        if digest is not None and self.compare_digests:
+            self._compare(txn.zxid, digest)
+
+    def _compare(self, zxid: int, digest: int) -> None:
+        """Both trees must be the same after every transaction (``DataTree.compareDigest``)."""
+        tree = self.replica.tree
+        if tree.digest.enabled and not self._mismatch and tree.digest.value() != digest:
+            self._mismatch = True
+            logger.error(
+                "after transaction 0x%x this member's tree differs from the leader's (digest 0x%x, the leader's"
+                " 0x%x): stop this member, move its data directory away, and let it take the leader's tree",
+                zxid,
+                tree.digest.value(),
+                digest,
+            )
+
+    def answer_ping(self, zxid: int) -> None:
+        """PING: tell which sessions were heard of."""
+        sessions = self.replica.sessions
+        touched = sessions.take_touched() if isinstance(sessions, LearnerSessions) else []
+        self.send(packet(PacketType.PING, zxid, encode_touches(touched)))
+
+    # numbers for people
+
+    @property
+    def pending_revalidations(self) -> int:
+        """How many clients wait for the leader's word about their session."""
+        return len(self._resuming)
+
+
+def _ignore() -> None:
+    pass

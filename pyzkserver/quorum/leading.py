@@ -1,0 +1,264 @@
+"""The leader's role: it judges every write, and commits what a quorum holds.  Sans-IO: bytes are queued here.
+
+    submit → prepare, append, PROPOSAL   durable → the leader's own ack   a quorum's acks → commit, COMMIT, INFORM
+
+Who connects, and how a learner comes to hold the leader's history, is said in ``leader.py`` and
+``learner_handler.py``.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pyzkserver.replica.replica import Proposal, Replica
+from pyzkserver.state.sessions import ANYBODY
+from pyzkserver.state.transaction import Transaction
+from pyzkserver.storage.txncodec import encode_transaction
+from pyzkserver.wire.jute import DecodeError
+from pyzkserver.wire.quorum import (
+    PacketType,
+    encode_revalidated,
+    packet,
+    proposal_packet,
+    short_packet,
+)
+from pyzkserver.wire.requests import OPERATIONS, OpCode
+from pyzkserver.wire.txns import CreateSessionTxn
+
+from .proposals import Proposals
+
+__all__ = ["Leading", "Link"]
+
+logger = logging.getLogger("pyzkserver.quorum")
+
+_SYNC = int(OpCode.SYNC)
+_MULTI = int(OpCode.MULTI)
+_CREATE_SESSION = int(OpCode.CREATE_SESSION)
+_PROPOSAL = int(PacketType.PROPOSAL)
+_COMMIT = int(PacketType.COMMIT)
+_INFORM = int(PacketType.INFORM)
+
+_COUNTER = 0xFFFF_FFFF
+
+
+class Link(Protocol):
+    """A learner that is connected: what is queued reaches it in order, or its connection ends."""
+
+    sid: int
+
+    def queue(self, data: bytes) -> None: ...
+
+
+class Leading:
+    """Decides for all.
+
+    What this member does at once (``_batch``, ``_news``) reaches all learners by one write each, when the
+    batch of requests at hand is through; before anything is queued for one learner alone, the batch goes out,
+    so that a learner sees everything in the order in which it happened.
+    """
+
+    asks_elsewhere = False
+
+    def __init__(
+        self,
+        replica: Replica,
+        proposals: Proposals,
+        sid: int,
+        *,
+        soon: Callable[[Callable[[], None]], None],
+        remember: Callable[[Transaction, bytes], None],
+    ) -> None:
+        self.replica = replica
+        self.proposals = proposals
+        self.sid = sid
+        self.soon = soon
+        """What calls a function when the batch of requests at hand is through."""
+        self.followers: dict[Link, None] = {}
+        self.observers: dict[Link, None] = {}
+        self.exhausted: Callable[[], None] = _ignore
+        """Called when the epoch's zxids are used up: another epoch has to begin."""
+        self._remember = remember
+        self._batch: list[bytes] = []
+        self._news: list[bytes] = []
+        self._flush_wanted = False
+        self._syncs: deque[tuple[int, Link]] = deque()
+        for session in replica.sessions.by_id.values():
+            session.holder = ANYBODY
+
+    # writes
+
+    def submit(self, proposal: Proposal) -> None:
+        """Judge it, log it, propose it."""
+        replica = self.replica
+        if replica.last_proposed & _COUNTER >= _COUNTER - 1:
+            # The counter must not run into the epoch (ZOOKEEPER-1277).  Nobody is told anything about this
+            # write; the role ends, and with it all connections.
+            self.exhausted()
+            return
+        if proposal.op == _CREATE_SESSION:
+            self._track(proposal)
+        txn = replica.prepare(proposal)
+        replica.propose(proposal)
+        payload = proposal.payload = encode_transaction(txn, proposal.digest)
+        zxid = txn.zxid
+        self.proposals.propose(zxid)
+        # It may be sent before it is safe here: a proposal promises nothing.  What this member's log holds
+        # counts when ``durable`` says so.
+        self._batch.append(proposal_packet(_PROPOSAL, zxid, payload))
+        replica.log.append_payload(zxid, payload)
+        if not self._flush_wanted:
+            self._flush_wanted = True
+            self.soon(self.flush)
+
+    def _track(self, proposal: Proposal) -> None:
+        """A new session is known as soon as it is proposed, for its client's next requests may follow."""
+        replica = self.replica
+        if proposal.session_id not in replica.sessions.by_id and type(proposal.request) is CreateSessionTxn:
+            timeout = proposal.request.time_out
+            session = replica.sessions.track(proposal.session_id, timeout, replica.host.elapsed_ms())
+            session.holder = proposal.holder
+
+    def request(self, link: Link, session_id: int, cxid: int, op: int, body: bytes, identities: Any) -> None:
+        """What a client asked of a learner."""
+        if op == _SYNC:
+            return self._sync(link)
+        operation = OPERATIONS.get(op)
+        request: Any = None
+        if op == _CREATE_SESSION:
+            request = CreateSessionTxn.decode(body)
+        elif operation is not None and operation.request is not None:
+            try:
+                request = operation.request.decode(body)
+            except DecodeError as error:
+                # It still has to become a transaction, for the learner waits for one: a multi that cannot be
+                # read is judged as what it is.
+                logger.info("a request of session 0x%x cannot be read: %s", session_id & (1 << 64) - 1, error)
+                op = _MULTI
+        proposal = Proposal(op, request, session_id, cxid, identities or (), None, link)
+        self.submit(proposal)
+        return None
+
+    def _sync(self, link: Link) -> None:
+        """A learner's SYNC is answered behind everything proposed so far (``Leader.processSync``)."""
+        if self.proposals.outstanding:
+            self._syncs.append((self.proposals.proposed, link))
+        else:
+            self.send(link, short_packet(PacketType.SYNC, 0))
+
+    # acknowledgements and commits
+
+    def durable(self, zxid: int) -> None:
+        """This member's own log holds everything up to ``zxid``: it acknowledges like any other."""
+        self.proposals.ack(self.sid, zxid)
+        self.commit()
+
+    def commit(self) -> None:
+        """Commit what is decided, and tell everybody."""
+        proposals = self.proposals
+        while (decided := proposals.decided()) > proposals.committed:
+            proposals.commit(decided)
+            self._commit_up_to(decided)
+            while self._syncs and self._syncs[0][0] <= decided:
+                self.send(self._syncs.popleft()[1], short_packet(PacketType.SYNC, 0))
+
+    def _commit_up_to(self, zxid: int) -> None:
+        replica = self.replica
+        in_flight, batch, news, remember = replica.in_flight, self._batch, self._news, self._remember
+        informed = bool(self.observers)
+        while in_flight and in_flight[0].zxid <= zxid:
+            proposal = in_flight.popleft()
+            # Decided: a quorum's logs hold it, so that no later leader can come to power without it.
+            batch.append(short_packet(_COMMIT, proposal.zxid))
+            if informed:
+                news.append(proposal_packet(_INFORM, proposal.zxid, proposal.payload))
+            assert proposal.txn is not None
+            remember(proposal.txn, proposal.payload)
+            replica.commit(proposal)
+        if not self._flush_wanted:
+            self._flush_wanted = True
+            self.soon(self.flush)
+
+    def flush(self) -> None:
+        """Hand what has gathered to all learners."""
+        self._flush_wanted = False
+        if self._batch:
+            data = b"".join(self._batch)
+            self._batch.clear()
+            for link in list(self.followers):
+                link.queue(data)
+        if self._news:
+            data = b"".join(self._news)
+            self._news.clear()
+            for link in list(self.observers):
+                link.queue(data)
+
+    def send(self, link: Link, data: bytes) -> None:
+        """Queue something for one learner, behind what all of them are told."""
+        self.flush()
+        link.queue(data)
+
+    # learners
+
+    def start_forwarding(self, link: Link, after: int, *, voting: bool) -> None:
+        """From now on this learner is told everything beyond ``after``, which it will hold by then.
+
+        What is committed beyond it is for the caller to send; here follow the proposals that are not
+        (``Leader.startForwarding``).
+        """
+        self.flush()
+        if not voting:
+            self.observers[link] = None
+            return
+        waiting = [
+            proposal_packet(_PROPOSAL, proposal.zxid, proposal.payload)
+            for proposal in self.replica.in_flight
+            if proposal.zxid > after
+        ]
+        if waiting:
+            link.queue(b"".join(waiting))
+        self.followers[link] = None
+
+    def drop(self, link: Link) -> None:
+        """A learner's connection ended."""
+        self.observers.pop(link, None)
+        if link in self.followers:
+            del self.followers[link]
+            if not any(other.sid == link.sid for other in self.followers):
+                self.proposals.forget(link.sid)
+        self._syncs = deque(entry for entry in self._syncs if entry[1] is not link)
+
+    # sessions
+
+    def touch(self, session_id: int, timeout: int, now: int) -> None:
+        """A learner's client was heard of."""
+        session = self.replica.sessions.by_id.get(session_id)
+        if session is not None and not session.closing:
+            session.timeout = timeout
+            self.replica.sessions.touch(session, now)
+
+    def revalidate(self, link: Link, session_id: int, timeout: int) -> None:
+        """A client wants to go on with its session at a learner: may it?"""
+        valid = self._take_over(session_id, timeout, link)
+        self.send(link, packet(PacketType.REVALIDATE, -1, encode_revalidated(session_id, valid)))
+
+    def resume(self, session_id: int, timeout: int, answer: Callable[[bool], None]) -> None:
+        """A client wants to go on with its session here."""
+        answer(self._take_over(session_id, timeout, None))
+
+    def _take_over(self, session_id: int, timeout: int, holder: Link | None) -> bool:
+        replica = self.replica
+        session = replica.sessions.by_id.get(session_id)
+        if session is None or session.closing:
+            return False
+        session.timeout = timeout
+        replica.sessions.touch(session, replica.host.elapsed_ms())
+        session.holder = holder
+        if holder is not None and session.owner is not None:
+            session.owner.session_ended()
+        return True
+
+
+
+def _ignore() -> None:
+    pass

@@ -1,0 +1,339 @@
+"""What the leader and its learners send each other: QuorumPacket, and what stands in one.
+
+Packets follow each other without a length before them, so they can only be read in order.  What a packet
+means is said in ``quorum/``; the votes of an election are in ``election.py``.
+"""
+
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from struct import Struct
+from typing import Final, NamedTuple
+
+from pyzkserver.errors import PyzkserverError
+from pyzkserver.wire.jute import DecodeError, Record, buffer, int32, int64, vector
+from pyzkserver.wire.records import Id
+
+__all__ = [
+    "ACCEPTED_AGAIN",
+    "PROTOCOL_VERSION",
+    "SNAPSHOT_SIGNATURE",
+    "LearnerInfo",
+    "Packet",
+    "PacketError",
+    "PacketReader",
+    "PacketType",
+    "QuorumPacket",
+    "decode_revalidate",
+    "decode_revalidated",
+    "decode_touches",
+    "encode_identities",
+    "encode_revalidate",
+    "encode_revalidated",
+    "encode_touches",
+    "packet",
+    "packet_name",
+    "proposal_packet",
+    "request_packet",
+    "short_packet",
+    "split_activation",
+    "split_request",
+]
+
+PROTOCOL_VERSION: Final = 0x10000
+"""ZAB 1.0: what LEADERINFO and LearnerInfo say.  Older servers (before 3.4) say less."""
+
+ACCEPTED_AGAIN: Final = -1
+"""As the epoch in ACKEPOCH: this epoch was acknowledged before, so this does not count as a vote for it."""
+
+SNAPSHOT_SIGNATURE: Final = b"\0\0\0\nBenWasHere"
+"""What follows a snapshot on the wire (``LearnerHandler.run``)."""
+
+
+class PacketType(IntEnum):
+    """``Leader``'s constants."""
+
+    REQUEST = 1
+    PROPOSAL = 2
+    ACK = 3
+    COMMIT = 4
+    PING = 5
+    REVALIDATE = 6
+    SYNC = 7
+    INFORM = 8
+    COMMITANDACTIVATE = 9
+    NEWLEADER = 10
+    FOLLOWERINFO = 11
+    UPTODATE = 12
+    DIFF = 13
+    TRUNC = 14
+    SNAP = 15
+    OBSERVERINFO = 16
+    LEADERINFO = 17
+    ACKEPOCH = 18
+    INFORMANDACTIVATE = 19
+
+
+def packet_name(type_: int) -> str:
+    """A packet's type, for people."""
+    try:
+        return PacketType(type_).name
+    except ValueError:
+        return f"a packet of type {type_}"
+
+
+class QuorumPacket(Record):
+    """The declared form.  ``packet`` and ``PacketReader`` are the quick way to the same bytes."""
+
+    type: int = int32()
+    zxid: int = int64()
+    data: bytes | None = buffer()
+    authinfo: Sequence[Id] | None = vector(Id)
+
+
+class LearnerInfo(Record):
+    """In FOLLOWERINFO and OBSERVERINFO: who comes.  Servers before 3.5 send the first two fields only."""
+
+    serverid: int = int64()
+    protocol_version: int = int32()
+    config_version: int = int64()
+
+
+class PacketError(PyzkserverError, ValueError):
+    """The other end sent what no packet begins with: the stream cannot be read on."""
+
+
+class Packet(NamedTuple):
+    """A packet that was received.  ``authinfo`` are pairs of scheme and id."""
+
+    type: int
+    zxid: int
+    data: bytes | None
+    authinfo: tuple[tuple[str, str], ...] | None
+
+    @property
+    def body(self) -> bytes:
+        """The data, empty where it is null."""
+        return self.data or b""
+
+
+# --- to bytes -----------------------------------------------------------------------------------------------
+
+_HEAD: Final = Struct(">iqi")  # type, zxid, length of data
+_SHORT: Final = Struct(">iqii")  # no data and no authinfo
+_INT: Final = Struct(">i")
+_LONG: Final = Struct(">q")
+_REQUEST: Final = Struct(">qii")  # session, xid, opcode
+_SESSION_TIMEOUT: Final = Struct(">qi")
+_SESSION_VALID: Final = Struct(">q?")
+_NULL: Final = b"\xff\xff\xff\xff"
+
+_pack_short = _SHORT.pack
+_pack_head = _HEAD.pack
+
+
+def packet(type_: int, zxid: int, data: bytes | None = None, authinfo: bytes = _NULL) -> bytes:
+    """A packet's bytes; ``authinfo`` comes from ``encode_identities``."""
+    if data is None:
+        return _HEAD.pack(type_, zxid, -1) + authinfo
+    return _HEAD.pack(type_, zxid, len(data)) + data + authinfo
+
+
+def short_packet(type_: int, zxid: int) -> bytes:
+    """A packet without data: ACK, COMMIT …"""
+    return _pack_short(type_, zxid, -1, -1)
+
+
+def proposal_packet(type_: int, zxid: int, payload: bytes) -> bytes:
+    """PROPOSAL or INFORM: ``payload`` is what the log holds of the transaction."""
+    return _pack_head(type_, zxid, len(payload)) + payload + _NULL
+
+
+def request_packet(session_id: int, cxid: int, op: int, body: bytes, authinfo: bytes) -> bytes:
+    """REQUEST: what a client asked of a learner (``Learner.request``)."""
+    return (
+        _pack_head(1, -1, 16 + len(body)) + _REQUEST.pack(session_id, cxid, op) + body + authinfo
+    )
+
+
+def encode_identities(identities: Sequence[tuple[str, str]] | None) -> bytes:
+    """A packet's authinfo."""
+    if identities is None:
+        return _NULL
+    out = [_INT.pack(len(identities))]
+    for scheme, name in identities:
+        Id(scheme, name).encode_to(out)
+    return b"".join(out)
+
+
+def encode_touches(touches: Sequence[tuple[int, int]]) -> bytes:
+    """The data of a learner's PING: sessions that were heard of, with their timeouts in milliseconds."""
+    return b"".join(_SESSION_TIMEOUT.pack(session, timeout) for session, timeout in touches)
+
+
+def encode_revalidate(session_id: int, timeout: int) -> bytes:
+    """The data of a learner's REVALIDATE."""
+    return _SESSION_TIMEOUT.pack(session_id, timeout)
+
+
+def encode_revalidated(session_id: int, valid: bool) -> bytes:
+    """The data of the answer to REVALIDATE."""
+    return _SESSION_VALID.pack(session_id, valid)
+
+
+# --- from bytes ---------------------------------------------------------------------------------------------
+
+
+def decode_touches(data: bytes) -> Iterator[tuple[int, int]]:
+    """Pairs of session and timeout; what is left of an incomplete one is refused.  Raises PacketError."""
+    if len(data) % _SESSION_TIMEOUT.size:
+        raise PacketError(f"a PING with {len(data)} bytes of sessions, of which each takes 12")
+    return iter(_SESSION_TIMEOUT.iter_unpack(data))
+
+
+def decode_revalidate(data: bytes) -> tuple[int, int]:
+    """Session and timeout.  Raises PacketError."""
+    return _unpack(_SESSION_TIMEOUT, data, "REVALIDATE")
+
+
+def decode_revalidated(data: bytes) -> tuple[int, bool]:
+    """Session, and whether it is valid.  Raises PacketError."""
+    return _unpack(_SESSION_VALID, data, "REVALIDATE")
+
+
+def split_request(data: bytes) -> tuple[int, int, int, bytes]:
+    """A REQUEST's session, xid, opcode and body.  Raises PacketError."""
+    session_id, cxid, op = _unpack(_REQUEST, data, "REQUEST")
+    return session_id, cxid, op, data[16:]
+
+
+def split_activation(data: bytes) -> tuple[int, bytes]:
+    """Of COMMITANDACTIVATE or INFORMANDACTIVATE: the designated leader, and what follows.  Raises PacketError."""
+    (leader,) = _unpack(_LONG, data, "activation")
+    return leader, data[8:]
+
+
+def _unpack(form: Struct, data: bytes, what: str) -> tuple[int, ...]:  # type: ignore[type-arg]
+    if len(data) < form.size:
+        raise PacketError(f"a {what} with {len(data)} bytes of data, where {form.size} are needed")
+    return form.unpack_from(data)
+
+
+_MOST_IDENTITIES = 10_000
+_REMEMBERED = 1024
+
+
+class PacketReader:
+    """Takes a stream in chunks as they come, and gives it back in packets.
+
+    It holds no more than one packet and one chunk: a packet whose data is longer than ``max_length`` bytes is
+    refused as soon as its length is there.
+    """
+
+    def __init__(self, max_length: int) -> None:
+        self.max_length = max_length
+        self._buffer = b""
+        self._at = 0
+        self._gathering: bytearray | None = None
+        self._needed = 0
+        self._known: dict[bytes, tuple[tuple[str, str], ...]] = {}
+        """Identities by their bytes: the same come again and again."""
+
+    def feed(self, data: bytes) -> list[Packet]:
+        """More of the stream; the packets that are complete now.  Raises PacketError.
+
+        For a stream that holds nothing but packets.  Where something else may follow one, ``add`` and ``take``.
+        """
+        self.add(data)
+        packets = []
+        while (one := self.take()) is not None:
+            packets.append(one)
+        return packets
+
+    def add(self, data: bytes) -> None:
+        """More of the stream."""
+        if self._gathering is not None:
+            # What is incomplete is gathered without looking at it again before it can be whole.
+            self._gathering += data
+            if len(self._gathering) < self._needed:
+                return
+            self._buffer, self._gathering = bytes(self._gathering), None
+        else:
+            self._buffer = self._buffer[self._at :] + data
+        self._at = 0
+
+    def take(self) -> Packet | None:
+        """The next packet, or None if it is not complete.  Raises PacketError."""
+        if self._gathering is not None:
+            return None
+        data, at = self._buffer, self._at
+        left = len(data) - at
+        if left < 20:
+            return self._wait_for(20)
+        type_, zxid, length = _HEAD.unpack_from(data, at)
+        if not 0 <= length <= self.max_length:
+            if length != -1:
+                raise PacketError(
+                    f"{packet_name(type_)} with {length} bytes of data, where 0 to {self.max_length} are allowed"
+                )
+            start = end = at + 16
+        else:
+            start, end = at + 16, at + 16 + length
+        if len(data) < end + 4:
+            return self._wait_for(end + 4 - at)
+        body = data[start:end] if length >= 0 else None
+        authinfo = None
+        if data[end : end + 4] != _NULL:
+            stop = self._end_of_identities(data, end, at)
+            if stop < 0:
+                return self._wait_for(-stop)
+            authinfo = self._identities(data[end:stop])
+            end = stop - 4
+        self._at = end + 4
+        return Packet(type_, zxid, body, authinfo)
+
+    def rest(self) -> bytes:
+        """What was received beyond the last packet; it is not kept here."""
+        rest = bytes(self._gathering) if self._gathering is not None else self._buffer[self._at :]
+        self._buffer, self._at, self._gathering = b"", 0, None
+        return rest
+
+    def _wait_for(self, needed: int) -> None:
+        rest = self._buffer[self._at :]
+        self._buffer, self._at = b"", 0
+        self._needed = needed
+        if len(rest) >= 4096:
+            self._gathering = bytearray(rest)
+        else:
+            self._buffer = rest
+
+    def _end_of_identities(self, data: bytes, start: int, at: int) -> int:
+        """Where they end; if that is not there yet, how many bytes the packet needs at least, negative."""
+        (count,) = _INT.unpack_from(data, start)
+        if not 0 <= count <= _MOST_IDENTITIES:
+            raise PacketError(f"a packet with {count} identities")
+        pos, size = start + 4, len(data)
+        for _ in range(2 * count):
+            if pos + 4 > size:
+                return at - pos - 4
+            (length,) = _INT.unpack_from(data, pos)
+            if not -1 <= length <= self.max_length:
+                raise PacketError(f"an identity of {length} bytes, where 0 to {self.max_length} are allowed")
+            pos += 4 + max(length, 0)
+        return pos if pos <= size else at - pos
+
+    def _identities(self, raw: bytes) -> tuple[tuple[str, str], ...]:
+        known = self._known.get(raw)
+        if known is not None:
+            return known
+        (count,) = _INT.unpack_from(raw)
+        pos, identities = 4, []
+        try:
+            for _ in range(count):
+                one, pos = Id.decode_from(raw, pos)
+                identities.append((one.scheme or "", one.id or ""))
+        except DecodeError as error:
+            raise PacketError(f"identities that cannot be read: {error}") from None
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[raw] = result = tuple(identities)
+        return result
