@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from pyzkserver.errors import PyzkserverError
 from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.state.digest import DIGEST_VERSION
 from pyzkserver.state.sessions import Session, SessionTable
@@ -30,17 +29,15 @@ from pyzkserver.wire.quorum import (
 )
 from pyzkserver.wire.requests import OpCode
 
-__all__ = ["Following", "LeaderLost", "LearnerSessions"]
+from .ends import LeaderLost
+
+__all__ = ["Following", "LearnerSessions"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
 _SYNC = int(OpCode.SYNC)
 _ACK = int(PacketType.ACK)
 _REMEMBERED = 1024
-
-
-class LeaderLost(PyzkserverError):
-    """A learner's role ends: its leader is gone, or cannot be followed."""
 
 
 class LearnerSessions(SessionTable):
@@ -80,7 +77,7 @@ class Following:
         self.replica = replica
         self.voting = voting
         self.send = send
-        self.logged = replica.log.synced if hasattr(replica.log, "synced") else replica.tree.last_zxid
+        self.logged = replica.tree.last_zxid
         """What the log is known to hold safe."""
         self.last_queued = 0
         """The last proposal that came from the leader; 0 before the first."""
@@ -144,7 +141,7 @@ class Following:
 
     # what the leader says
 
-    def proposed(self, zxid: int, payload: bytes) -> Transaction:
+    def proposed(self, payload: bytes) -> Transaction:
         """PROPOSAL: into the log; it is acknowledged when it is safe there."""
         entry = decode_transaction(payload)
         txn = entry.txn
@@ -195,25 +192,28 @@ class Following:
         while waiting and waiting[0] <= zxid:
             waiting.popleft()
 
-    def committed(self, zxid: int) -> bytes:
-        """COMMIT: apply the next proposal.  Returns its payload."""
+    def committed(self, zxid: int) -> Proposal:
+        """COMMIT: apply the next proposal, and return it.
+
+        An observer's transactions are applied before its log has them: they are safe with a quorum, and after
+        a crash it asks anew for what it lacks.  So it is with a follower that is slower than the others.
+        """
         in_flight = self.replica.in_flight
         if not in_flight or in_flight[0].zxid != zxid:
             first = f"0x{in_flight[0].zxid:x} is next" if in_flight else "nothing is proposed"
             raise LeaderLost(f"the leader committed 0x{zxid:x}, but {first}")
         proposal = in_flight.popleft()
         self._apply(proposal)
-        return proposal.payload
+        return proposal
 
-    def informed(self, payload: bytes) -> int:
-        """INFORM: a decided transaction, for an observer.  Returns its zxid.
-
-        It is applied before this member's log has it: it is safe with a quorum, and after a crash an observer
-        asks anew for what it lacks.
-        """
-        txn = self.proposed(0, payload)
-        self.committed(txn.zxid)
-        return txn.zxid
+    def apply_alone(self, payload: bytes) -> None:
+        """Apply a decided transaction that belongs to a snapshot which is still to be written."""
+        txn = decode_transaction(payload).txn
+        self._expect(txn.zxid)
+        proposal = Proposal(txn.op, None, txn.session_id, txn.cxid)
+        proposal.txn, proposal.zxid = txn, txn.zxid
+        self.replica.last_proposed = txn.zxid
+        self.replica.commit(proposal)
 
     def _apply(self, proposal: Proposal) -> None:
         """In the place of a proposal whose asker is here, the asker's own."""

@@ -1,0 +1,228 @@
+"""Leading, as the paper reads: discovery, synchronization, broadcast.  Tasks that wait; what is decided is elsewhere.
+
+Each learner's conversation is in ``learner_handler.py``, the way of writes in ``leading.py``.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import NoReturn
+
+import trio
+
+from pyzkserver.replica import upkeep
+from pyzkserver.state.sessions import SessionTable
+
+from .config_node import furnish_config
+from .ends import LearnerRefused, QuorumLost
+from .leading import Leading
+from .learner_handler import LearnerHandler
+from .local import Local
+from .members import Members, Tracker
+from .proposals import Proposals
+
+__all__ = ["Leader"]
+
+logger = logging.getLogger("pyzkserver.quorum")
+
+
+class Leader:
+    """One time of leading, from the end of an election to the loss of the quorum.
+
+    ``epoch`` is -1 until a quorum told which ones it has accepted.  The three events mark the ends of what
+    every learner has to wait for: the epoch is settled, a quorum accepted it, a quorum holds the history.
+    """
+
+    def __init__(self, local: Local, on_established: Callable[[int], None]) -> None:
+        self.local = local
+        self.epoch = -1
+        self.handlers: dict[LearnerHandler, None] = {}
+        self.established = trio.Event()
+        """A quorum holds this leader's history: its first transaction may be proposed."""
+        self.snapshots_sent = self.diffs_sent = 0
+        """How many learners are being synchronized by either at the moment."""
+        self.leading: Leading
+        self._on_established = on_established
+        self._epoch_settled = trio.Event()
+        self._epoch_accepted = trio.Event()
+        self._connecting: set[int] = set()
+        self._electing: set[int] = set()
+        self._holding: Tracker
+        self._exhausted = trio.Event()
+        history = local.history
+        self._summary = (history.epochs.current, history.last_zxid)
+
+    async def run(self, listeners: list[trio.abc.Listener[trio.abc.Stream]]) -> NoReturn:
+        """Lead until the quorum is lost.  Raises QuorumLost."""
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(self._accept, listener, nursery)
+            await self._discover()
+            await self._synchronize()
+            self._open_for_clients()
+            nursery.start_soon(self._keep_up)
+            await self._keep_quorum()
+        raise AssertionError("a leader ends by an exception")
+
+    async def _accept(
+        self, listener: trio.abc.Listener[trio.abc.Stream], nursery: trio.Nursery
+    ) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                logger.warning("cannot accept a learner: %s", error)
+                await self.local.host.sleep(0.1)
+                continue
+            nursery.start_soon(LearnerHandler(self, stream).run)
+
+    # discovery
+
+    async def _discover(self) -> None:
+        local = self.local
+        epochs = local.history.epochs
+        await self.epoch_for(local.sid, epochs.accepted)
+        replica = local.new_replica(SessionTable)
+        local.history.taken_by(replica)
+        first = self.epoch << 32
+        # Everything in this member's log is about to become the history of all; what it proposes comes after.
+        replica.last_proposed = first
+        if local.members.version == 0 == local.seen.version:
+            # The first configuration gets a version that no other beginning of an ensemble has (ZOOKEEPER-1783).
+            local.see(local.members.with_version(first))
+        self.leading = Leading(
+            replica,
+            Proposals(first, self.deciders()),
+            local.sid,
+            soon=local.soon,
+            remember=local.history.commit_log.add,
+        )
+        self.leading.exhausted = self._exhausted.set
+        replica.take_role(self.leading)
+        self._holding = Tracker(*self.deciders())
+        await self.accept_epoch(local.sid, *self._summary)
+        # A quorum has accepted it, so no leader of an earlier epoch can commit any more; and this member begins
+        # nothing in it before that is on its disk.
+        epochs.set_current(self.epoch)
+
+    def deciders(self) -> list[Members]:
+        """The configurations of which a quorum each must agree, at the moment."""
+        local = self.local
+        return [local.members, local.seen] if local.seen.version > local.members.version else [local.members]
+
+    async def epoch_for(self, sid: int, accepted: int) -> int:
+        """The epoch of this leader, once a quorum told the last one that it accepted (``getEpochToPropose``)."""
+        if not self._epoch_settled.is_set():
+            self.epoch = max(self.epoch, accepted + 1)
+            if sid in self.local.members.voting:
+                self._connecting.add(sid)
+            if self.local.sid in self._connecting and self.local.members.contains_quorum(self._connecting):
+                # On disk before anybody is asked to accept it: this member must not accept a lower one, nor
+                # lead in it once more, after a crash.
+                self.local.history.epochs.set_accepted(self.epoch)
+                self._epoch_settled.set()
+            await self._wait_for(self._epoch_settled, "a quorum to say which epochs it has accepted")
+        return self.epoch
+
+    async def accept_epoch(self, sid: int, current: int, last_zxid: int) -> None:
+        """A member accepted the epoch; wait until a quorum did (``waitForEpochAck``)."""
+        if self._epoch_accepted.is_set():
+            return
+        if current != -1:
+            if (current, last_zxid) > self._summary:
+                raise LearnerRefused(
+                    f"it has more than this leader: epoch {current} and zxid 0x{last_zxid:x}, here are epoch"
+                    f" {self._summary[0]} and zxid 0x{self._summary[1]:x}"
+                )
+            if last_zxid != -1 and sid in self.local.members.voting:
+                self._electing.add(sid)
+        if self.local.sid in self._electing and self.local.members.contains_quorum(self._electing):
+            self._epoch_accepted.set()
+        await self._wait_for(self._epoch_accepted, "a quorum to accept the epoch")
+
+    async def _wait_for(self, event: trio.Event, what: str) -> None:
+        with trio.move_on_after(self.local.init_seconds):
+            await event.wait()
+            return
+        raise QuorumLost(f"waited initLimit ({self.local.init_seconds:g} s) for {what}")
+
+    # synchronization
+
+    async def _synchronize(self) -> None:
+        first = self.epoch << 32
+        await self.holds_history(self.local.sid, first)
+        replica = self.leading.replica
+        replica.tree.last_zxid = first
+        self.local.activate(self.local.seen)
+        furnish_config(replica.tree, self.local.members, self.local.host.wall_ms())
+        logger.info(
+            "leading in epoch %d, with members %s", self.epoch, sorted(self._holding.acks[0])
+        )
+
+    async def holds_history(self, sid: int, zxid: int) -> None:
+        """A member acknowledged NEWLEADER; wait until a quorum did (``waitForNewLeaderAck``)."""
+        if self.established.is_set():
+            return
+        if zxid != self.epoch << 32:
+            raise LearnerRefused(f"it acknowledged 0x{zxid:x} and not this leader's epoch {self.epoch}")
+        self._holding.add(sid)
+        if self._holding.has_all_quorums:
+            self.established.set()
+        await self._wait_for(self.established, "a quorum to take over the history")
+
+    # broadcast
+
+    def _open_for_clients(self) -> None:
+        replica = self.leading.replica
+        if replica.pending.digest is None and self.local.config.digest_enabled:
+            replica.pending.keep_digest()
+        self._on_established(self.epoch)
+        if self.local.config.leader_serves:
+            self.local.clients.start_serving(replica)
+
+    async def _keep_up(self) -> None:
+        config = self.local.config
+        await upkeep.keep(
+            self.leading.replica,
+            self.local.host,
+            interval_ms=config.container_check_interval_ms,
+            max_per_minute=config.container_max_per_minute,
+            max_never_used_ms=config.container_max_never_used_interval_ms,
+        )
+
+    async def _keep_quorum(self) -> NoReturn:
+        """Ping twice a tick, and count once a tick who is still there (``Leader.lead``)."""
+        half = self.local.config.tick_time / 2000
+        while True:
+            for count in (False, True):
+                with trio.move_on_after(half):
+                    await self._exhausted.wait()
+                    raise QuorumLost(f"the zxids of epoch {self.epoch} are used up: a new one has to begin")
+                if count:
+                    self._count()
+                for handler in list(self.handlers):
+                    handler.ping()
+
+    def _count(self) -> None:
+        synced = Tracker(*self.deciders())
+        synced.add(self.local.sid)
+        for handler in self.handlers:
+            if handler.synced:
+                synced.add(handler.sid)
+        if not synced.has_all_quorums:
+            with_me = sorted(set().union(*synced.acks))
+            raise QuorumLost(f"only members {with_me} are with this leader, and they are no quorum")
+
+    # learners
+
+    def register(self, handler: LearnerHandler) -> None:
+        """A learner said who it is.  A member has one connection: an older one of its ends."""
+        for other in list(self.handlers):
+            if other.sid == handler.sid:
+                other.end("the member has connected once more")
+        self.handlers[handler] = None
+
+    def unregister(self, handler: LearnerHandler) -> None:
+        """A learner's connection ended."""
+        self.handlers.pop(handler, None)
+        if hasattr(self, "leading"):
+            self.leading.drop(handler)

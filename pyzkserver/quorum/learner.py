@@ -1,0 +1,346 @@
+"""Following or observing, as the paper reads: discovery, synchronization, broadcast.  Tasks that wait.
+
+The way of writes is in ``following.py``.  What the leader decides about the synchronization is in ``syncplan.py``.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+import trio
+
+from pyzkserver.state.sessions import SessionTable
+from pyzkserver.state.tree import DataTree
+from pyzkserver.storage.damage import SnapshotDamaged
+from pyzkserver.storage.treestream import receive_tree
+from pyzkserver.wire.jute import DecodeError
+from pyzkserver.wire.quorum import (
+    ACCEPTED_AGAIN,
+    PROTOCOL_VERSION,
+    LearnerInfo,
+    Packet,
+    PacketError,
+    PacketReader,
+    PacketType,
+    decode_revalidated,
+    packet,
+    packet_name,
+    short_packet,
+    split_activation,
+)
+
+from .config_node import furnish_config
+from .ends import LeaderLost
+from .following import Following, LearnerSessions
+from .local import Local
+from .members import Address, Members
+
+__all__ = ["Learner"]
+
+logger = logging.getLogger("pyzkserver.quorum")
+
+_RECEIVE = 1 << 16
+_TRIES = 5
+MAX_QUEUED = 1 << 28
+"""Bytes that may wait for the leader; where it takes them that slowly, another one is looked for."""
+
+_PROPOSAL, _COMMIT, _INFORM = int(PacketType.PROPOSAL), int(PacketType.COMMIT), int(PacketType.INFORM)
+
+
+class Learner:
+    """One time of following one leader, from the end of an election to the loss of that leader."""
+
+    def __init__(self, local: Local, *, voting: bool, on_established: Callable[[int], None]) -> None:
+        self.local = local
+        self.voting = voting
+        self.epoch = 0
+        self.following: Following
+        self.established = False
+        self._on_established = on_established
+        self._stream: trio.abc.Stream
+        config = local.config
+        self._reader = PacketReader(config.jute_max_buffer + config.jute_max_buffer_extra_size)
+        self._waiting: deque[Packet] = deque()
+        self._held: deque[tuple[int, bytes]] = deque()
+        """Proposals that came before NEWLEADER and are not committed: not to be logged before its epoch is current."""
+        self._in_memory = False
+        """A leader's tree was received and is not on disk yet: what follows is applied to it alone."""
+        self._tree: DataTree
+        self._queue: list[bytes] = []
+        self._queued = 0
+        self._wake = trio.Event()
+        self._overrun = trio.CancelScope()
+        self._patience = local.init_seconds
+        """How long the leader may be silent: initLimit, and from NEWLEADER on syncLimit."""
+
+    async def run(self, leader: Iterable[Address]) -> NoReturn:
+        """Follow the leader at one of these addresses until it is lost.  Raises LeaderLost."""
+        try:
+            self._stream = await self._connect(list(leader))
+            async with self._stream, trio.open_nursery() as nursery:
+                await self._register()
+                nursery.start_soon(self._send)
+                await self._synchronize()
+                self._serve_clients()
+                await self._follow()
+        except* (PacketError, DecodeError, SnapshotDamaged) as damaged:
+            raise LeaderLost(f"the leader sent what cannot be read: {_first(damaged)}") from None
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as broken:
+            raise LeaderLost(f"the connection to the leader broke: {_first(broken)}") from None
+        raise AssertionError("following ends by an exception")
+
+    # discovery
+
+    async def _connect(self, addresses: list[Address]) -> trio.abc.Stream:
+        """A connection to the leader.  It may not lead yet, so this is tried a few times."""
+        config, host = self.local.config, self.local.host
+        limit = config.connect_to_learner_master_limit or config.init_limit
+        failure: OSError | None = None
+        with trio.move_on_after(limit * config.tick_time / 1000):
+            for attempt in range(_TRIES):
+                if attempt:
+                    await host.sleep(config.leader_connect_delay_during_retry_ms / 1000)
+                for address in addresses:
+                    try:
+                        return await host.connect(address.host, address.port)
+                    except OSError as error:
+                        failure = error
+        where = " or ".join(map(str, addresses))
+        raise LeaderLost(f"the leader at {where} cannot be reached: {failure or 'time is up'}")
+
+    async def _register(self) -> None:
+        """Say who this is and which epoch it accepted; accept the leader's (``registerWithLeader``)."""
+        local = self.local
+        epochs = local.history.epochs
+        info = LearnerInfo(local.sid, PROTOCOL_VERSION, local.members.version).encode()
+        kind = PacketType.FOLLOWERINFO if self.voting else PacketType.OBSERVERINFO
+        await self._stream.send_all(packet(kind, epochs.accepted << 32, info))
+        leader = await self._next()
+        if leader.type != PacketType.LEADERINFO:
+            raise LeaderLost(f"the leader sent {packet_name(leader.type)} where LEADERINFO was due")
+        self.epoch = epoch = leader.zxid >> 32
+        if epoch < epochs.accepted:
+            raise LeaderLost(f"the leader's epoch {epoch} is older than {epochs.accepted}, which was accepted")
+        counts = epochs.current
+        if epoch > epochs.accepted:
+            # On disk before it is acknowledged: from here on this member follows no leader of an earlier epoch.
+            epochs.set_accepted(epoch)
+        else:
+            # Accepted before, perhaps from this leader, perhaps before a crash: it cannot count twice.
+            counts = ACCEPTED_AGAIN
+        data = (counts & 0xFFFF_FFFF).to_bytes(4)
+        await self._stream.send_all(packet(PacketType.ACKEPOCH, local.history.last_zxid, data))
+
+    # synchronization
+
+    async def _synchronize(self) -> None:
+        """Take over the leader's history (``syncWithLeader``)."""
+        local = self.local
+        history = local.history
+        first = await self._next()
+        sessions: dict[int, int] | None = None
+        if first.type == PacketType.DIFF:
+            logger.info("the leader sends what is missing up to 0x%x", first.zxid)
+        elif first.type == PacketType.TRUNC:
+            logger.warning("the leader knows nothing beyond 0x%x: the rest is taken back", first.zxid)
+            await history.truncate(first.zxid)
+            if history.last_zxid != first.zxid:
+                raise LeaderLost(
+                    f"the log could not be cut at 0x{first.zxid:x}: it ends at 0x{history.last_zxid:x}"
+                )
+        elif first.type == PacketType.SNAP:
+            sessions = await self._receive_snapshot(first.zxid)
+        else:
+            raise LeaderLost(f"the leader sent {packet_name(first.type)} where DIFF, TRUNC or SNAP was due")
+        self._take_role(sessions)
+        announced = await self._until_new_leader()
+        await self._until_up_to_date()
+        if announced is not None:
+            local.activate(announced)
+            furnish_config(self.following.replica.tree, local.members, local.host.wall_ms())
+
+    async def _receive_snapshot(self, zxid: int) -> dict[int, int]:
+        logger.info("the leader sends its whole tree at 0x%x", zxid)
+        self._tree = self.local.history.empty_tree()
+        # What was read beyond the SNAP packet belongs to the tree; what is read beyond the tree are packets.
+        snapshot, rest = await receive_tree(self._receive, self._tree, self._reader.rest())
+        self._waiting.extend(self._reader.feed(rest))
+        self._tree.last_zxid = zxid
+        self._in_memory = True
+        return dict(snapshot.sessions)
+
+    def _take_role(self, sessions: dict[int, int] | None) -> None:
+        local = self.local
+        replica = local.new_replica(self._sessions_type(), self._tree if self._in_memory else None)
+        if sessions is not None:
+            replica.sessions.recover(sessions, replica.tree.ephemerals, local.host.elapsed_ms())
+        furnish_config(replica.tree, local.members, local.host.wall_ms())
+        self.following = Following(replica, self.queue, voting=self.voting)
+        replica.take_role(self.following)
+        local.history.taken_by(replica)
+
+    def _sessions_type(self) -> type[SessionTable]:
+        return LearnerSessions
+
+    async def _until_new_leader(self) -> Members | None:
+        """Everything up to NEWLEADER, and its acknowledgement.  Returns the configuration that it announces."""
+        local, following = self.local, self.following
+        history = local.history
+        while (one := await self._next()).type != PacketType.NEWLEADER:
+            self._take_missing(one)
+        announced = None
+        if one.data is not None and len(one.data) > 1:
+            announced = Members.parse(one.data.decode("utf-8", "replace"), "the leader's configuration")
+            local.see(announced)
+        replica = following.replica
+        if self._in_memory:
+            timeouts = {session.id: session.timeout for session in replica.sessions.by_id.values()}
+            await history.adopt(replica.tree, timeouts)
+            replica.log = history.log
+            replica.take_role(following)
+            self._in_memory = False
+        else:
+            await history.flushed()
+        # Now, and not before, this member holds the leader's history safe: everything up to here is on its
+        # disk.  Only then may the epoch be its own (ZOOKEEPER-4643, -4785), and only then may it say so: the
+        # leader counts this as a vote that all of it is committed (ZOOKEEPER-3911, -4646).
+        history.epochs.set_current(self.epoch)
+        following.skip_acknowledging(replica.tree.last_zxid)
+        self._patience = local.sync_seconds
+        self.queue(short_packet(PacketType.ACK, self.epoch << 32))
+        following.compare_digests = local.config.digest_enabled
+        # What was proposed and not committed is logged and acknowledged like any other proposal.
+        following.on_durable = following.acknowledge
+        for zxid, payload in self._held:
+            self._log(zxid, payload)
+        self._held.clear()
+        return announced
+
+    def _take_missing(self, one: Packet) -> None:
+        """One packet before NEWLEADER."""
+        if one.type == _PROPOSAL:
+            self._held.append((one.zxid, one.body))
+        elif one.type in (_COMMIT, PacketType.COMMITANDACTIVATE):
+            if not self._held or self._held[0][0] != one.zxid:
+                raise LeaderLost(f"the leader committed 0x{one.zxid:x}, which it did not propose next")
+            self._commit(*self._held.popleft())
+        elif one.type == _INFORM:
+            self._commit(one.zxid, one.body)
+        elif one.type == PacketType.INFORMANDACTIVATE:
+            self._commit(one.zxid, split_activation(one.body)[1])
+        elif one.type != PacketType.PING:
+            raise LeaderLost(f"the leader sent {packet_name(one.type)} before NEWLEADER")
+
+    def _commit(self, zxid: int, payload: bytes) -> None:
+        """A decided transaction of the synchronization."""
+        if self._in_memory:
+            self.following.apply_alone(payload)
+        else:
+            self._log(zxid, payload)
+            self._apply(zxid)
+
+    def _log(self, zxid: int, payload: bytes) -> None:
+        txn = self.following.proposed(payload)
+        if txn.zxid != zxid:
+            raise LeaderLost(f"the leader proposed transaction 0x{txn.zxid:x} as 0x{zxid:x}")
+
+    def _apply(self, zxid: int) -> None:
+        proposal = self.following.committed(zxid)
+        assert proposal.txn is not None
+        self.local.history.commit_log.add(proposal.txn, proposal.payload)
+
+    async def _until_up_to_date(self) -> None:
+        while (one := await self._next()).type != PacketType.UPTODATE:
+            self._hear(one)
+        self.queue(short_packet(PacketType.ACK, self.epoch << 32))
+
+    # broadcast
+
+    def _serve_clients(self) -> None:
+        self.established = True
+        self._on_established(self.epoch)
+        self.local.clients.start_serving(self.following.replica)
+
+    async def _follow(self) -> NoReturn:
+        hear = self._hear
+        while self._waiting:
+            hear(self._waiting.popleft())
+        data = b""  # perhaps packets have been received already
+        while True:
+            for one in self._reader.feed(data):
+                hear(one)
+            data = await self._receive()
+
+    def _hear(self, one: Packet) -> None:
+        type_ = one.type
+        if type_ == _PROPOSAL:
+            if self.voting:
+                self._log(one.zxid, one.body)
+        elif type_ == _COMMIT:
+            if self.voting:
+                self._apply(one.zxid)
+        elif type_ == _INFORM:
+            self._commit(one.zxid, one.body)
+        else:
+            self._hear_rarely(one)
+
+    def _hear_rarely(self, one: Packet) -> None:
+        following = self.following
+        if one.type == PacketType.PING:
+            following.answer_ping(one.zxid)
+        elif one.type == PacketType.REVALIDATE:
+            following.revalidated(*decode_revalidated(one.body))
+        elif one.type == PacketType.SYNC:
+            following.synced()
+        elif one.type == PacketType.COMMITANDACTIVATE:
+            self._apply(one.zxid)
+        elif one.type == PacketType.INFORMANDACTIVATE:
+            self._commit(one.zxid, split_activation(one.body)[1])
+        else:
+            raise LeaderLost(f"the leader sent {packet_name(one.type)}, which it does not send now")
+
+    # moving bytes
+
+    async def _receive(self) -> bytes:
+        with trio.move_on_after(self._patience):
+            data = bytes(await self._stream.receive_some(_RECEIVE))
+            if not data:
+                raise LeaderLost("the leader closed the connection")
+            return data
+        raise LeaderLost(f"nothing was heard of the leader for {self._patience:g} s")
+
+    async def _next(self) -> Packet:
+        """The next packet; what follows it is not looked at, for it may be a tree."""
+        if self._waiting:
+            return self._waiting.popleft()
+        while (one := self._reader.take()) is None:
+            self._reader.add(await self._receive())
+        return one
+
+    def queue(self, data: bytes) -> None:
+        """Send this to the leader, after everything queued before."""
+        self._queue.append(data)
+        self._queued += len(data)
+        if self._queued > MAX_QUEUED:
+            self._overrun.cancel()
+        self._wake.set()
+
+    async def _send(self) -> None:
+        with self._overrun:
+            while True:
+                if not self._queue:
+                    self._wake = trio.Event()
+                    await self._wake.wait()
+                data = b"".join(self._queue)
+                self._queue.clear()
+                self._queued = 0
+                await self._stream.send_all(data)
+        raise LeaderLost(f"{self._queued} bytes wait for the leader, which does not take them")
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

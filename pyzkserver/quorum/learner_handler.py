@@ -1,0 +1,383 @@
+"""One learner's conversation with its leader, from FOLLOWERINFO to the end of its connection.
+
+How far it lags behind and what it needs is decided in ``syncplan.py``.  What is queued for it gathers in
+``_queue``; one task sends that, one write at a time.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from pyzkserver.state.transaction import Transaction
+from pyzkserver.storage.treestream import tree_stream
+from pyzkserver.wire.jute import DecodeError
+from pyzkserver.wire.quorum import (
+    PROTOCOL_VERSION,
+    LearnerInfo,
+    Packet,
+    PacketError,
+    PacketReader,
+    PacketType,
+    decode_revalidate,
+    decode_touches,
+    packet,
+    packet_name,
+    proposal_packet,
+    short_packet,
+    split_request,
+)
+
+from .ends import LearnerRefused, QuorumLost
+from .syncplan import Sources, beginning_of, plan_sync
+
+if TYPE_CHECKING:
+    from .leader import Leader
+
+__all__ = ["LearnerHandler"]
+
+logger = logging.getLogger("pyzkserver.quorum")
+
+_RECEIVE = 1 << 16
+MAX_QUEUED = 1 << 28
+"""Bytes that may wait for one learner; one that lags further behind has to synchronize anew."""
+
+_ACK, _PING = int(PacketType.ACK), int(PacketType.PING)
+_REQUEST, _REVALIDATE = int(PacketType.REQUEST), int(PacketType.REVALIDATE)
+
+
+class LearnerHandler:
+    """The leader's end of one learner's connection.
+
+    ``sid`` is known when the learner said it.  A learner is ``voting`` if it came as a follower; whether its
+    vote counts is the configuration's business.
+    """
+
+    def __init__(self, leader: "Leader", stream: trio.abc.Stream) -> None:
+        self._leader = leader
+        self._local = leader.local
+        self._stream = stream
+        config = self._local.config
+        self._reader = PacketReader(config.jute_max_buffer + config.jute_max_buffer_extra_size)
+        self._packets: Iterator[Packet] = iter(())
+        self._queue: list[bytes] = []
+        self._queued = 0
+        self._wake = trio.Event()
+        self._scope = trio.CancelScope()
+        self._reason = ""
+        self.sid = 0
+        self.voting = False
+        self.in_broadcast = False
+        self._patience = self._local.init_seconds
+        """How long it may be silent: initLimit, and from its acknowledgement of NEWLEADER on syncLimit."""
+        self._deadline_ms = self._now() + int((self._local.init_seconds + self._local.sync_seconds) * 1000)
+        self._owed: tuple[int, int] | None = None
+        """A proposal that is not acknowledged, and since when it is watched (milliseconds)."""
+        self._acked = 0
+        self.bytes_sent = self.packets_received = 0
+
+    # the conversation
+
+    async def run(self) -> None:
+        """Serve the learner until either side ends.  A bad one costs its connection only."""
+        try:
+            async with self._stream:
+                with self._scope:
+                    await self._converse()
+        except* (LearnerRefused, QuorumLost) as refused:
+            self._reason = str(_first(refused))
+        except* (PacketError, DecodeError) as damaged:
+            self._reason = f"it sent what cannot be read: {_first(damaged)}"
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            self._reason = self._reason or "the connection broke"
+        finally:
+            self._leader.unregister(self)
+        logger.info("learner %s is gone: %s", self.name, self._reason or "it closed the connection")
+
+    @property
+    def name(self) -> str:
+        """The learner, for people."""
+        return f"{self.sid}{'' if self.voting else ' (observer)'}" if self.sid else "(not known yet)"
+
+    def end(self, reason: str) -> None:
+        """Close the connection."""
+        self._reason = self._reason or reason
+        self._leader.unregister(self)
+        self._scope.cancel()
+
+    async def _converse(self) -> None:
+        leader, local = self._leader, self._local
+        accepted = await self._hear_who()
+        epoch = await leader.epoch_for(self.sid, accepted)
+        await self._send_all(packet(PacketType.LEADERINFO, epoch << 32, PROTOCOL_VERSION.to_bytes(4)))
+        answer = await self._next(PacketType.ACKEPOCH)
+        if len(answer.body) < 4:
+            raise LearnerRefused(f"ACKEPOCH with {len(answer.body)} bytes")
+        current = int.from_bytes(answer.body[:4], signed=True)
+        await leader.accept_epoch(self.sid, current, answer.zxid)
+        leader.register(self)
+        async with trio.open_nursery() as nursery:
+            await self._synchronize(answer.zxid)
+            nursery.start_soon(self._send)
+            acknowledged = await self._next(PacketType.ACK)
+            await leader.holds_history(self.sid, acknowledged.zxid)
+            self._patience = local.sync_seconds
+            self._heard()
+            self.in_broadcast = True
+            self.queue(short_packet(PacketType.UPTODATE, -1))
+            await self._listen()
+
+    async def _hear_who(self) -> int:
+        """The epoch that it accepted last."""
+        first = await self._next(PacketType.FOLLOWERINFO, PacketType.OBSERVERINFO)
+        info, version = first.body, 0
+        if len(info) >= 8:
+            self.sid = int.from_bytes(info[:8], signed=True)
+        if len(info) >= 12:
+            version = int.from_bytes(info[8:12], signed=True)
+        if version < PROTOCOL_VERSION:
+            raise LearnerRefused(f"it speaks protocol version 0x{version:x}, of a server before 3.4")
+        if len(info) >= 20:
+            theirs, ours = LearnerInfo.decode(info).config_version, self._local.members.version
+            if theirs > ours:
+                raise LearnerRefused(
+                    f"its configuration (version 0x{theirs:x}) is newer than this leader's (0x{ours:x})"
+                )
+        self.voting = first.type == PacketType.FOLLOWERINFO
+        return first.zxid >> 32
+
+    async def _next(self, *wanted: PacketType) -> Packet:
+        """The next packet, which must be of one of these types."""
+        while True:
+            one = next(self._packets, None)
+            if one is not None:
+                break
+            self._packets = iter(self._reader.feed(await self._receive()))
+        if one.type not in wanted:
+            names = " or ".join(kind.name for kind in wanted)
+            raise LearnerRefused(f"it sent {packet_name(one.type)} where {names} was due")
+        return one
+
+    async def _receive(self) -> bytes:
+        with trio.move_on_after(self._patience):
+            data = bytes(await self._stream.receive_some(_RECEIVE))
+            if not data:
+                raise LearnerRefused("it closed the connection")
+            return data
+        raise LearnerRefused(f"nothing was heard of it for {self._patience:g} s")
+
+    async def _send_all(self, data: bytes) -> None:
+        """Outside of ``_send``, which comes later: a learner that does not take it is given up."""
+        with trio.move_on_after(self._patience):
+            await self._stream.send_all(data)
+            return
+        raise LearnerRefused(f"it took nothing for {self._patience:g} s")
+
+    # synchronization
+
+    async def _synchronize(self, peer_last: int) -> None:
+        """Bring it to this leader's history, and from there on forward everything to it."""
+        leader, local = self._leader, self._local
+        history, leading = local.history, leader.leading
+        tree = leading.replica.tree
+        log = history.commit_log
+        plan = plan_sync(
+            peer_last,
+            processed=tree.last_zxid,
+            first_kept=log.min_zxid if len(log) else None,
+            last_kept=log.max_zxid if len(log) else None,
+            log_on_disk=local.config.snapshot_size_factor >= 0,
+            force_snapshot=local.config.force_snapshot_sync,
+        )
+        missing = None if plan.source is Sources.SNAPSHOT else self._missing(plan.source, peer_last, plan.packet)
+        if missing is not None:
+            self._admit(leader.diffs_sent, local.config.max_concurrent_diff_syncs, "diffs")
+            packets, last = missing
+            leading.flush()
+            self.queue(packets)
+            # What follows those is queued in the same breath: nothing can happen in between.
+            leading.start_forwarding(self, last, voting=self.voting)
+        else:
+            await self._send_snapshot()
+        seen = str(local.seen).encode()
+        leading.send(self, packet(PacketType.NEWLEADER, leader.epoch << 32, seen))
+
+    def _missing(
+        self, source: Sources, peer_last: int, begin: tuple[str, int] | None
+    ) -> tuple[bytes, int] | None:
+        """The packets that bring it up to date, and the last zxid it has then; None if they do not exist."""
+        if begin is not None:
+            name, zxid = begin
+            logger.info("learner %s gets %s 0x%x", self.name, name, zxid)
+            return short_packet(PacketType[name], zxid), zxid
+        transactions = self._transactions(source, peer_last)
+        if transactions is None:
+            return None
+        last_committed = self._last_committed()
+        beginning = beginning_of(peer_last, (txn.zxid for txn, _ in transactions), last_committed)
+        if beginning is None:
+            return None
+        out = [short_packet(PacketType[beginning.name], beginning.zxid)]
+        last = beginning.after
+        for txn, payload in transactions:
+            if txn.zxid > last:
+                # It is committed, so its COMMIT follows at once.
+                out.append(proposal_packet(PacketType.PROPOSAL, txn.zxid, payload))
+                out.append(short_packet(PacketType.COMMIT, txn.zxid))
+                last = txn.zxid
+        logger.info(
+            "learner %s, which is at 0x%x, gets %s 0x%x and %d transactions",
+            self.name,
+            peer_last,
+            beginning.name,
+            beginning.zxid,
+            len(out) // 2,
+        )
+        return b"".join(out), last
+
+    def _last_committed(self) -> int:
+        log = self._local.history.commit_log
+        return log.max_zxid if len(log) else self._leader.leading.replica.tree.last_zxid
+
+    def _transactions(self, source: Sources, peer_last: int) -> list[tuple[Transaction, bytes]] | None:
+        """What is committed, from the learner's last on; None if that is not at hand without a gap."""
+        history = self._local.history
+        kept = [(entry.txn, entry.payload) for entry in history.commit_log]
+        if source is Sources.COMMITTED_LOG:
+            return kept
+        on_disk = history.from_disk(peer_last)
+        if on_disk is None:
+            return None
+        first_kept = kept[0][0].zxid if kept else self._leader.leading.replica.tree.last_zxid
+        found = []
+        for txn, payload in on_disk:
+            if txn.zxid > first_kept:
+                break
+            found.append((txn, payload))
+        if not found or (kept and found[-1][0].zxid < first_kept):
+            return None
+        if kept and found[-1][0].zxid == first_kept:
+            found.pop()
+        return found + kept
+
+    async def _send_snapshot(self) -> None:
+        leader, local = self._leader, self._local
+        leading = leader.leading
+        self._admit(leader.snapshots_sent, local.config.max_concurrent_snap_syncs, "snapshots")
+        leader.snapshots_sent += 1
+        try:
+            replica = leading.replica
+            zxid = replica.tree.last_zxid
+            sessions = {session.id: session.timeout for session in replica.sessions.by_id.values()}
+            # The tree is read a piece at a time while it changes; it begins here, and whatever is applied from
+            # now on is queued behind it.
+            leading.flush()
+            pieces = tree_stream(replica.tree, sessions)
+            leading.start_forwarding(self, zxid, voting=self.voting)
+            logger.info("learner %s gets a snapshot of 0x%x", self.name, zxid)
+            await self._send_all(short_packet(PacketType.SNAP, zxid))
+            for piece in pieces:
+                if piece:
+                    await self._send_all(piece)
+                else:
+                    await trio.lowlevel.checkpoint()
+        finally:
+            leader.snapshots_sent -= 1
+
+    def _admit(self, under_way: int, limit: int, what: str) -> None:
+        """Observers wait for better times (``LearnerSyncThrottler``); members that vote are never turned away."""
+        if not self.voting and under_way >= limit:
+            raise LearnerRefused(f"{under_way} learners are getting {what} already")
+
+    # broadcast
+
+    async def _listen(self) -> NoReturn:
+        """Everything that it says from now on."""
+        for one in self._packets:
+            self._hear(one)
+        while True:
+            self._after_batch()
+            data = await self._receive()
+            self._heard()
+            for one in self._reader.feed(data):
+                self._hear(one)
+
+    def _hear(self, one: Packet) -> None:
+        leading = self._leader.leading
+        type_ = one.type
+        self.packets_received += 1
+        if type_ == _ACK:
+            self._acked = max(self._acked, one.zxid)
+        elif type_ == _REQUEST:
+            session_id, cxid, op, body = split_request(one.body)
+            leading.request(self, session_id, cxid, op, body, one.authinfo)
+        elif type_ == _PING:
+            now = self._now()
+            for session_id, timeout in decode_touches(one.body):
+                leading.touch(session_id, timeout, now)
+        elif type_ == _REVALIDATE:
+            leading.revalidate(self, *decode_revalidate(one.body))
+        else:
+            raise LearnerRefused(f"it sent {packet_name(type_)}, which no learner sends")
+
+    def _after_batch(self) -> None:
+        leading = self._leader.leading
+        if self.voting and self._acked > leading.proposals.committed:
+            leading.proposals.ack(self.sid, self._acked)
+            leading.commit()
+        leading.flush()
+
+    def _heard(self) -> None:
+        self._deadline_ms = self._now() + int(self._local.sync_seconds * 1000)
+
+    def _now(self) -> int:
+        return self._local.host.elapsed_ms()
+
+    @property
+    def synced(self) -> bool:
+        """Whether it holds the history, and was heard of within syncLimit."""
+        return self._now() <= self._deadline_ms
+
+    def ping(self) -> None:
+        """Ask whether it is there, and end what owes an acknowledgement for too long (``SyncLimitCheck``)."""
+        if not self.in_broadcast:
+            return
+        proposed, now = self._leader.leading.proposals.proposed, self._now()
+        if self.voting:
+            if self._owed is not None and self._acked < self._owed[0]:
+                if now - self._owed[1] >= self._local.sync_seconds * 1000:
+                    self.end(f"it has not acknowledged 0x{self._owed[0]:x} within syncLimit")
+                    return
+            else:
+                self._owed = (proposed, now) if self._acked < proposed and proposed & 0xFFFF_FFFF else None
+        self._leader.leading.send(self, short_packet(_PING, proposed))
+
+    # sending
+
+    def queue(self, data: bytes) -> None:
+        """Send this, after everything queued before."""
+        self._queue.append(data)
+        self._queued += len(data)
+        if self._queued > MAX_QUEUED:
+            self.end(f"{self._queued} bytes wait for it: it has to synchronize anew")
+        self._wake.set()
+
+    async def _send(self) -> None:
+        while True:
+            if not self._queue:
+                self._wake = trio.Event()
+                await self._wake.wait()
+            data = b"".join(self._queue)
+            self._queue.clear()
+            self._queued = 0
+            self.bytes_sent += len(data)
+            await self._stream.send_all(data)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One of them: there is one cause, perhaps in a nursery's wrapping."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
