@@ -2,7 +2,7 @@
 
 from pyzkserver.errors import PyzkserverError
 
-__all__ = ["LeaderLost", "LearnerRefused", "QuorumLost"]
+__all__ = ["LeaderLost", "LearnerRefused", "QuorumLost", "first_of"]
 
 
 class QuorumLost(PyzkserverError):
@@ -15,3 +15,10 @@ class LeaderLost(PyzkserverError):
 
 class LearnerRefused(PyzkserverError):
     """A learner's connection ends, and nothing else: it cannot follow this leader, or does not behave."""
+
+
+def first_of(group: BaseException) -> BaseException:
+    """What a nursery's wrapping holds: of several that came of one cause, one."""
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group

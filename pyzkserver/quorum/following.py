@@ -73,6 +73,11 @@ class Following:
 
     asks_elsewhere = True
 
+    @property
+    def mode(self) -> str:
+        """What monitoring is told."""
+        return "follower" if self.voting else "observer"
+
     def __init__(self, replica: Replica, send: Callable[[bytes], None], *, voting: bool) -> None:
         self.replica = replica
         self.voting = voting

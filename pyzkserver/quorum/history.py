@@ -5,18 +5,25 @@ other members.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import trio
 
+from pyzkserver.config import Config
 from pyzkserver.replica.commit_log import CommitLog
 from pyzkserver.replica.replica import Replica
 from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
+from pyzkserver.storage.damage import LogDamaged
 from pyzkserver.storage.epochs import Epochs
-from pyzkserver.storage.filelog import FileLog
+from pyzkserver.storage.filelog import FileLog, StorageFailed
+from pyzkserver.storage.history import CannotTruncate, HistoryTooShort
+from pyzkserver.storage.recovery import Recovered
 from pyzkserver.storage.store import Store
+
+from .ends import LeaderLost
 
 __all__ = ["History"]
 
@@ -24,35 +31,29 @@ logger = logging.getLogger("pyzkserver.quorum")
 
 
 class History:
-    """Between roles, ``tree`` is what comes of everything that ``log`` holds, and all of that is durable."""
+    """Between roles, ``tree`` is what comes of everything in the log, and all of that is durable."""
 
-    def __init__(
-        self, store: Store, new_tree: Callable[[], DataTree], *, commit_log_count: int, snapshot_factor: float
-    ) -> None:
+    def __init__(self, store: Store, config: Config, new_tree: Callable[[], DataTree]) -> None:
         self.store = store
+        self._config = config
         self._new_tree = new_tree
-        self._snapshot_factor = snapshot_factor
-        self.commit_log = CommitLog(commit_log_count)
+        self.commit_log = CommitLog(config.commit_log_count)
         self.tree: DataTree
         self.sessions: dict[int, int] = {}
         """Timeouts in milliseconds, by session."""
-        self.log: FileLog
         self.epochs: Epochs
         self._replica: Replica | None = None
 
     def open(self) -> None:
         """Read the data directory.  Raises DataDirectoryError."""
-        recovered = self.store.open(self._new_tree)
-        self.tree, self.sessions = recovered.tree, dict(recovered.sessions)
-        self.epochs = self.store.epochs
+        self._take(self.store.open(self._new_tree))
+        self.epochs = Epochs(self.store.disk, self.store.snapshots)
         self.epochs.load(self.tree.last_zxid)
-        self.log = self.store.start_log(self.tree.last_zxid)
-        self._recall_commits()
 
-    def _recall_commits(self) -> None:
-        """The last transactions on disk, for learners that lack few."""
+    def _take(self, recovered: Recovered) -> None:
+        self.tree, self.sessions = recovered.tree, recovered.sessions
         self.commit_log.clear()
-        for entry in self.store.last_transactions(self.commit_log.limit):
+        for entry in recovered.recent:
             self.commit_log.add(entry.txn, entry.payload)
 
     @property
@@ -60,88 +61,110 @@ class History:
         """The last transaction that this member holds safe.  Between roles only."""
         return self.tree.last_zxid
 
+    def empty_tree(self) -> DataTree:
+        """For a leader's tree to be read into."""
+        return self._new_tree()
+
+    # a role begins
+
+    def start_log(self) -> FileLog:
+        """The log, to be appended to after ``last_zxid``."""
+        return self.store.start_log(self.last_zxid)
+
+    def taken_by(self, replica: Replica) -> None:
+        """A role works on this from now on."""
+        self._replica = replica
+
     def recall_sessions(self, table: SessionTable, now: int) -> None:
         """Tell a new role which sessions there are."""
         table.recover(self.sessions, self.tree.ephemerals, now)
 
-    def taken_by(self, replica: Replica) -> None:
-        """A role works on this now."""
-        self._replica = replica
+    # a role ends
 
     async def settle(self) -> None:
         """A role has ended: bring log and tree to the same end, and make sure of it.
 
-        What was logged and not committed stays in the log; the next leader decides about it.  Until then it
-        belongs to what this member holds: it may have acknowledged it, and votes with it
+        What was logged and not committed stays in the log; the next leader decides about it.  Until then it is
+        part of what this member holds: it may have acknowledged it, so it votes with it
         (``ZKDatabase.fastForwardDataBase``).
         """
         replica, self._replica = self._replica, None
-        if replica is None:
-            return
-        await self.flushed()
-        self.log.durable = _ignore
-        if replica.tree is not self.tree:
-            return  # a leader's tree that was not taken over in the end: what is on disk is in self.tree
+        if self.store.log is not None:
+            await self.flushed()
+            await self.store.stop_log()
+        if replica is None or replica.tree is not self.tree:
+            return  # a leader's tree that was not taken over in the end
         for proposal in replica.in_flight:
             proposal.origin = None
             assert proposal.txn is not None
             self.commit_log.add(proposal.txn, proposal.payload)
         replica.commit_up_to(replica.last_proposed)
         self.tree.digest.count_again()
-        self.sessions = {
-            session.id: session.timeout for session in replica.sessions.by_id.values() if session.global_
-        }
+        self.sessions = replica.sessions.timeouts()
 
     async def flushed(self) -> None:
-        """Wait until everything that was appended is durable."""
-        log = self.log
-        if log.synced >= log.appended:
+        """Wait until everything that was appended is durable.  Raises StorageFailed when it cannot be."""
+        log = self.store.log
+        if log is None or log.synced >= log.appended:
             return
         done = trio.Event()
-        before = log.durable
+        inform, fail = log.durable, log.failed
 
         def durable(zxid: int) -> None:
-            before(zxid)
+            inform(zxid)
             if zxid >= log.appended:
                 done.set()
 
-        log.durable = durable
+        def failed(failure: StorageFailed) -> None:
+            fail(failure)
+            done.set()
+
+        log.durable, log.failed = durable, failed
         try:
             await done.wait()
         finally:
-            if log.durable is durable:
-                log.durable = before
+            log.durable, log.failed = inform, fail
+        if log.synced < log.appended:
+            raise StorageFailed("the transaction log could not be written to its end")
+
+    # what a leader makes of it
 
     async def truncate(self, zxid: int) -> None:
-        """Forget everything beyond ``zxid``, durably, and read the rest anew."""
-        await self.flushed()
-        recovered = self.store.truncate(zxid, self._new_tree)
-        self.tree, self.sessions = recovered.tree, dict(recovered.sessions)
-        self.log = self.store.start_log(self.tree.last_zxid)
-        self._recall_commits()
+        """Forget everything beyond ``zxid``, durably.  Raises LeaderLost where this history has no such point."""
+        job = partial(self.store.truncate, zxid, self._new_tree)
+        try:
+            self._take(await self.store.in_worker(job))
+        except CannotTruncate as error:
+            raise LeaderLost(
+                f"{error}. If a majority of the other members is well, empty this one's data directory"
+            ) from None
 
-    async def adopt(self, tree: DataTree, sessions: Mapping[int, int]) -> None:
-        """Hold a leader's tree from now on, durably.
-
-        In this order: a crash before the snapshot is whole leaves what was there before; one after it leaves
-        both, of which the snapshot is a beginning or the later part.
-        """
-        await self.flushed()
-        self.log = await self.store.save_snapshot(tree, dict(sessions))
-        self.tree, self.sessions = tree, dict(sessions)
+    async def adopt(self, tree: DataTree, sessions: dict[int, int]) -> None:
+        """Hold a leader's tree from now on, durably."""
+        await self.store.in_worker(partial(self.store.save_snapshot, tree, sessions))
+        self.tree, self.sessions = tree, sessions
         self.commit_log.clear()
 
-    def empty_tree(self) -> DataTree:
-        """For a leader's tree to be read into."""
-        return self._new_tree()
+    # for learners of this member's
 
     def from_disk(self, zxid: int) -> Iterator[tuple[Transaction, bytes]] | None:
-        """The transactions in the log from the last one at or before ``zxid`` on; None if it begins later.
+        """The transactions in the log from the last one at or before ``zxid`` on; None where it begins later.
 
-        None as well where that is more than a snapshot would be worth (``snapshotSizeFactor``).
+        None as well where they are more than a snapshot would be (``calculateTxnLogSizeLimit``).
         """
-        return self.store.transactions_for_learner(zxid, self._snapshot_factor)
+        limit = self.store.snapshot_bytes() * self._config.snapshot_size_factor
+        try:
+            if 0 < limit < self.store.log_bytes_from(zxid):
+                return None
+            logged = self.store.transactions_from(zxid)
+        except (HistoryTooShort, OSError) as reason:
+            logger.info("a learner at 0x%x is sent a snapshot: %s", zxid, reason)
+            return None
+        return self._readable((entry.txn, entry.payload) for entry in logged)
 
-
-def _ignore(zxid: int) -> None:
-    pass
+    def _readable(self, logged: Iterator[tuple[Transaction, bytes]]) -> Iterator[tuple[Transaction, bytes]]:
+        """What comes before a file that was purged meanwhile; whoever reads sees that it ends too early."""
+        try:
+            yield from logged
+        except (LogDamaged, OSError) as error:
+            logger.warning("the log cannot be read for a learner: %s", error)

@@ -4,7 +4,7 @@ Each learner's conversation is in ``learner_handler.py``, the way of writes in `
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import trio
@@ -48,10 +48,13 @@ class Leader:
         self._electing: set[int] = set()
         self._holding: Tracker
         self._exhausted = trio.Event()
+        self._patience = trio.CancelScope()
+        """Of this leader, waiting for the epochs of a quorum."""
+        self._began_ms = local.host.elapsed_ms()
         history = local.history
         self._summary = (history.epochs.current, history.last_zxid)
 
-    async def run(self, listeners: list[trio.abc.Listener[trio.abc.Stream]]) -> NoReturn:
+    async def run(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> NoReturn:
         """Lead until the quorum is lost.  Raises QuorumLost."""
         async with trio.open_nursery() as nursery:
             for listener in listeners:
@@ -63,9 +66,7 @@ class Leader:
             await self._keep_quorum()
         raise AssertionError("a leader ends by an exception")
 
-    async def _accept(
-        self, listener: trio.abc.Listener[trio.abc.Stream], nursery: trio.Nursery
-    ) -> None:
+    async def _accept(self, listener: trio.abc.Listener[trio.abc.Stream], nursery: trio.Nursery) -> None:
         while True:
             try:
                 stream = await listener.accept()
@@ -82,7 +83,6 @@ class Leader:
         epochs = local.history.epochs
         await self.epoch_for(local.sid, epochs.accepted)
         replica = local.new_replica(SessionTable)
-        local.history.taken_by(replica)
         first = self.epoch << 32
         # Everything in this member's log is about to become the history of all; what it proposes comes after.
         replica.last_proposed = first
@@ -120,7 +120,10 @@ class Leader:
                 # lead in it once more, after a crash.
                 self.local.history.epochs.set_accepted(self.epoch)
                 self._epoch_settled.set()
-            await self._wait_for(self._epoch_settled, "a quorum to say which epochs it has accepted")
+            with self._patience if sid == self.local.sid else trio.CancelScope() as scope:
+                await self._wait_for(self._epoch_settled, "a quorum to say which epochs it has accepted")
+            if scope.cancelled_caught:
+                raise QuorumLost("a member that elected this leader looks for another one")
         return self.epoch
 
     async def accept_epoch(self, sid: int, current: int, last_zxid: int) -> None:
@@ -139,6 +142,17 @@ class Leader:
             self._epoch_accepted.set()
         await self._wait_for(self._epoch_accepted, "a quorum to accept the epoch")
 
+    def heard_looking(self, sid: int) -> None:
+        """Who elected this leader looks for another one (``Leader.reportLookingSid``).
+
+        It has not come while the epoch was waited for, and will not: it is better not to wait longer.
+        """
+        limit = self.local.config.max_time_to_wait_for_epoch
+        if limit < 0 or self._epoch_settled.is_set() or sid not in self.local.members.voting:
+            return
+        if self.local.host.elapsed_ms() - self._began_ms > limit:
+            self._patience.cancel()
+
     async def _wait_for(self, event: trio.Event, what: str) -> None:
         with trio.move_on_after(self.local.init_seconds):
             await event.wait()
@@ -154,9 +168,7 @@ class Leader:
         replica.tree.last_zxid = first
         self.local.activate(self.local.seen)
         furnish_config(replica.tree, self.local.members, self.local.host.wall_ms())
-        logger.info(
-            "leading in epoch %d, with members %s", self.epoch, sorted(self._holding.acks[0])
-        )
+        logger.info("leading in epoch %d, with members %s", self.epoch, sorted(self._holding.acks[0]))
 
     async def holds_history(self, sid: int, zxid: int) -> None:
         """A member acknowledged NEWLEADER; wait until a quorum did (``waitForNewLeaderAck``)."""

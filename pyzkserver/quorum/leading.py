@@ -58,6 +58,7 @@ class Leading:
     so that a learner sees everything in the order in which it happened.
     """
 
+    mode = "leader"
     asks_elsewhere = False
 
     def __init__(
@@ -248,16 +249,13 @@ class Leading:
 
     def _take_over(self, session_id: int, timeout: int, holder: Link | None) -> bool:
         replica = self.replica
-        session = replica.sessions.by_id.get(session_id)
-        if session is None or session.closing:
+        if not replica.sessions.revive(session_id, timeout, replica.host.elapsed_ms()):
             return False
-        session.timeout = timeout
-        replica.sessions.touch(session, replica.host.elapsed_ms())
+        session = replica.sessions.by_id[session_id]
         session.holder = holder
         if holder is not None and session.owner is not None:
             session.owner.session_ended()
         return True
-
 
 
 def _ignore() -> None:

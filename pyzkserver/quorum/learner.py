@@ -10,7 +10,6 @@ from typing import NoReturn
 
 import trio
 
-from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.damage import SnapshotDamaged
 from pyzkserver.storage.treestream import receive_tree
@@ -31,7 +30,7 @@ from pyzkserver.wire.quorum import (
 )
 
 from .config_node import furnish_config
-from .ends import LeaderLost
+from .ends import LeaderLost, first_of
 from .following import Following, LearnerSessions
 from .local import Local
 from .members import Address, Members
@@ -42,6 +41,7 @@ logger = logging.getLogger("pyzkserver.quorum")
 
 _RECEIVE = 1 << 16
 _TRIES = 5
+_FIRST_PAUSE_MS = 5
 MAX_QUEUED = 1 << 28
 """Bytes that may wait for the leader; where it takes them that slowly, another one is looked for."""
 
@@ -63,7 +63,7 @@ class Learner:
         self._reader = PacketReader(config.jute_max_buffer + config.jute_max_buffer_extra_size)
         self._waiting: deque[Packet] = deque()
         self._held: deque[tuple[int, bytes]] = deque()
-        """Proposals that came before NEWLEADER and are not committed: not to be logged before its epoch is current."""
+        """Proposals that came before NEWLEADER and are not committed: they are logged once its epoch is current."""
         self._in_memory = False
         """A leader's tree was received and is not on disk yet: what follows is applied to it alone."""
         self._tree: DataTree
@@ -85,9 +85,9 @@ class Learner:
                 self._serve_clients()
                 await self._follow()
         except* (PacketError, DecodeError, SnapshotDamaged) as damaged:
-            raise LeaderLost(f"the leader sent what cannot be read: {_first(damaged)}") from None
+            raise LeaderLost(f"the leader sent what cannot be read: {first_of(damaged)}") from None
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as broken:
-            raise LeaderLost(f"the connection to the leader broke: {_first(broken)}") from None
+            raise LeaderLost(f"the connection to the leader broke: {first_of(broken)}") from None
         raise AssertionError("following ends by an exception")
 
     # discovery
@@ -98,14 +98,20 @@ class Learner:
         limit = config.connect_to_learner_master_limit or config.init_limit
         failure: OSError | None = None
         with trio.move_on_after(limit * config.tick_time / 1000):
-            for attempt in range(_TRIES):
-                if attempt:
-                    await host.sleep(config.leader_connect_delay_during_retry_ms / 1000)
+            # Apache's tries five times with this delay between.  This one begins sooner, and gives up no earlier.
+            delay = config.leader_connect_delay_during_retry_ms
+            left, pause = (_TRIES - 1) * delay, min(_FIRST_PAUSE_MS, delay)
+            while True:
                 for address in addresses:
                     try:
                         return await host.connect(address.host, address.port)
                     except OSError as error:
                         failure = error
+                if left <= 0:
+                    break
+                await host.sleep(pause / 1000)
+                left -= pause
+                pause = min(2 * pause, delay)
         where = " or ".join(map(str, addresses))
         raise LeaderLost(f"the leader at {where} cannot be reached: {failure or 'time is up'}")
 
@@ -121,7 +127,9 @@ class Learner:
             raise LeaderLost(f"the leader sent {packet_name(leader.type)} where LEADERINFO was due")
         self.epoch = epoch = leader.zxid >> 32
         if epoch < epochs.accepted:
-            raise LeaderLost(f"the leader's epoch {epoch} is older than {epochs.accepted}, which was accepted")
+            raise LeaderLost(
+                f"the leader's epoch {epoch} is older than {epochs.accepted}, which was accepted"
+            )
         counts = epochs.current
         if epoch > epochs.accepted:
             # On disk before it is acknowledged: from here on this member follows no leader of an earlier epoch.
@@ -172,16 +180,13 @@ class Learner:
 
     def _take_role(self, sessions: dict[int, int] | None) -> None:
         local = self.local
-        replica = local.new_replica(self._sessions_type(), self._tree if self._in_memory else None)
         if sessions is not None:
-            replica.sessions.recover(sessions, replica.tree.ephemerals, local.host.elapsed_ms())
+            replica = local.new_replica_in_memory(LearnerSessions, self._tree, sessions)
+        else:
+            replica = local.new_replica(LearnerSessions)
         furnish_config(replica.tree, local.members, local.host.wall_ms())
         self.following = Following(replica, self.queue, voting=self.voting)
         replica.take_role(self.following)
-        local.history.taken_by(replica)
-
-    def _sessions_type(self) -> type[SessionTable]:
-        return LearnerSessions
 
     async def _until_new_leader(self) -> Members | None:
         """Everything up to NEWLEADER, and its acknowledgement.  Returns the configuration that it announces."""
@@ -195,9 +200,9 @@ class Learner:
             local.see(announced)
         replica = following.replica
         if self._in_memory:
-            timeouts = {session.id: session.timeout for session in replica.sessions.by_id.values()}
-            await history.adopt(replica.tree, timeouts)
-            replica.log = history.log
+            await history.adopt(replica.tree, replica.sessions.timeouts())
+            replica.log = history.start_log()
+            history.taken_by(replica)
             replica.take_role(following)
             self._in_memory = False
         else:
@@ -337,10 +342,3 @@ class Learner:
                 self._queued = 0
                 await self._stream.send_all(data)
         raise LeaderLost(f"{self._queued} bytes wait for the leader, which does not take them")
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found

@@ -29,7 +29,7 @@ from pyzkserver.wire.quorum import (
     split_request,
 )
 
-from .ends import LearnerRefused, QuorumLost
+from .ends import LearnerRefused, QuorumLost, first_of
 from .syncplan import Sources, beginning_of, plan_sync
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ class LearnerHandler:
                 with self._scope:
                     await self._converse()
         except* (LearnerRefused, QuorumLost) as refused:
-            self._reason = str(_first(refused))
+            self._reason = str(first_of(refused))
         except* (PacketError, DecodeError) as damaged:
-            self._reason = f"it sent what cannot be read: {_first(damaged)}"
+            self._reason = f"it sent what cannot be read: {first_of(damaged)}"
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             self._reason = self._reason or "the connection broke"
         finally:
@@ -190,7 +190,9 @@ class LearnerHandler:
             log_on_disk=local.config.snapshot_size_factor >= 0,
             force_snapshot=local.config.force_snapshot_sync,
         )
-        missing = None if plan.source is Sources.SNAPSHOT else self._missing(plan.source, peer_last, plan.packet)
+        missing = (
+            None if plan.source is Sources.SNAPSHOT else self._missing(plan.source, peer_last, plan.packet)
+        )
         if missing is not None:
             self._admit(leader.diffs_sent, local.config.max_concurrent_diff_syncs, "diffs")
             packets, last = missing
@@ -269,7 +271,7 @@ class LearnerHandler:
         try:
             replica = leading.replica
             zxid = replica.tree.last_zxid
-            sessions = {session.id: session.timeout for session in replica.sessions.by_id.values()}
+            sessions = replica.sessions.timeouts()
             # The tree is read a piece at a time while it changes; it begins here, and whatever is applied from
             # now on is queued behind it.
             leading.flush()
@@ -373,11 +375,3 @@ class LearnerHandler:
             self._queued = 0
             self.bytes_sent += len(data)
             await self._stream.send_all(data)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One of them: there is one cause, perhaps in a nursery's wrapping."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found

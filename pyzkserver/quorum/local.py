@@ -9,7 +9,7 @@ from pyzkserver.host import Host
 from pyzkserver.replica.replica import Replica
 from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.tree import DataTree
-from pyzkserver.storage.txnlog import TransactionLog
+from pyzkserver.storage.txnlog import NullLog, TransactionLog
 
 from .history import History
 from .members import Members
@@ -58,6 +58,11 @@ class Local:
         self._new_replica = new_replica
 
     @property
+    def observer(self) -> bool:
+        """Whether this member only observes."""
+        return self.sid not in self.members.voting
+
+    @property
     def init_seconds(self) -> float:
         """How long a learner has to connect and to synchronize."""
         return self.config.init_limit * self.config.tick_time / 1000
@@ -67,12 +72,20 @@ class Local:
         """How long a member may be silent, or owe an acknowledgement."""
         return self.config.sync_limit * self.config.tick_time / 1000
 
-    def new_replica(self, sessions: type[SessionTable], tree: DataTree | None = None) -> Replica:
-        """A replica for a role that begins, over what this member holds, or over another tree."""
+    def new_replica(self, sessions: type[SessionTable]) -> Replica:
+        """The replica of a role that begins, over what this member holds."""
         history = self.history
-        replica = self._new_replica(history.tree if tree is None else tree, history.log, sessions)
-        if tree is None:
-            history.recall_sessions(replica.sessions, self.host.elapsed_ms())
+        replica = self._new_replica(history.tree, history.start_log(), sessions)
+        history.recall_sessions(replica.sessions, self.host.elapsed_ms())
+        history.taken_by(replica)
+        return replica
+
+    def new_replica_in_memory(
+        self, sessions: type[SessionTable], tree: DataTree, timeouts: dict[int, int]
+    ) -> Replica:
+        """The replica of a learner that received a leader's tree, which is not on disk yet."""
+        replica = self._new_replica(tree, NullLog(), sessions)
+        replica.sessions.recover(timeouts, tree.ephemerals, self.host.elapsed_ms())
         return replica
 
     def see(self, members: Members) -> None:

@@ -7,7 +7,7 @@ Plain synchronous calls: nothing here waits.  Reads do not come here; see ``stat
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
@@ -92,11 +92,15 @@ class _NoRole:
     """Of a replica that nobody told yet what it is."""
 
     mode = "none"
+    asks_elsewhere = False
 
     def submit(self, proposal: Proposal) -> None:
         raise RuntimeError("this replica has no role yet")
 
     def durable(self, zxid: int) -> None:
+        raise RuntimeError("this replica has no role yet")
+
+    def resume(self, session_id: int, timeout: int, answer: Callable[[bool], None]) -> None:
         raise RuntimeError("this replica has no role yet")
 
 

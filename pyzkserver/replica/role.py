@@ -1,5 +1,6 @@
 """What a role must answer.  Standalone server, leader and learner differ in this and no more."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,8 +16,21 @@ class Role(Protocol):
     def mode(self) -> str:
         """What monitoring is told: standalone, leader, follower or observer (``ServerStats.getServerState``)."""
 
+    @property
+    def asks_elsewhere(self) -> bool:
+        """Whether writes are judged by another member.
+
+        Then they come to ``submit`` as their bytes, and sync comes there too: it has to wait for that member.
+        """
+
     def submit(self, proposal: "Proposal") -> None:
         """A write was asked for here: get it decided and into the log."""
 
     def durable(self, zxid: int) -> None:
         """The log has everything up to ``zxid`` safe on this member."""
+
+    def resume(self, session_id: int, timeout: int, answer: "Callable[[bool], None]") -> None:
+        """A client that has proven whose it is wants to go on with its session here, with this timeout (ms).
+
+        ``answer`` hears whether it may, perhaps before this returns; never, if the role ends before.
+        """

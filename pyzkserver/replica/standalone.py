@@ -1,5 +1,7 @@
 """The trivial role: what a standalone server's log holds is decided."""
 
+from collections.abc import Callable
+
 from .replica import Proposal, Replica
 
 __all__ = ["Standalone"]
@@ -9,6 +11,7 @@ class Standalone:
     """Decides alone."""
 
     mode = "standalone"
+    asks_elsewhere = False
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
@@ -28,3 +31,7 @@ class Standalone:
     def durable(self, zxid: int) -> None:
         """Durable here is decided: commit, in order."""
         self._replica.commit_up_to(zxid)
+
+    def resume(self, session_id: int, timeout: int, answer: Callable[[bool], None]) -> None:
+        """Every session that is open may be gone on with."""
+        answer(self._replica.sessions.revive(session_id, timeout, self._replica.host.elapsed_ms()))

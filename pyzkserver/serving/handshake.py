@@ -57,15 +57,32 @@ class ShakingHands(Asking):
         if session is not None and session.owner is not None and session.owner is not self:
             # Even if the password is wrong, as Apache has it.
             session.owner.session_ended()
-        if session is None or session.closing or password != session_password(session_id):
+        self.session_id = session_id
+        if password != session_password(session_id):
+            self._resumed(False)
+            return
+        self.paused = True  # nothing is taken in before it is known whether it may go on
+        self.replica.role.resume(session_id, timeout, self._resumed)
+
+    def _resumed(self, valid: bool) -> None:
+        """Whether this client has its session again."""
+        if self.closing:
+            return
+        session_id, self.paused = self.session_id, False
+        if not valid:
             logger.info(
                 "%s asks for session 0x%x, which it cannot have", self.name, session_id & (1 << 64) - 1
             )
+            self.session_id = 0
             self._welcome(valid=False)
             self.closing = True
-            return
-        self.session, self.session_id = session, session_id
-        session.owner = self
-        session.timeout = timeout
-        self.replica.sessions.touch(session, self.service.host.elapsed_ms())
-        self._welcome(valid=True)
+        else:
+            # A learner may not have heard of it yet: the leader, who said so, has.
+            timeout, now = self.negotiated_timeout, self.service.host.elapsed_ms()
+            self.session = self.replica.sessions.track(session_id, timeout, now)
+            self.session.timeout = timeout
+            if self.session.owner is not None and self.session.owner is not self:
+                self.session.owner.session_ended()
+            self.session.owner = self
+            self._welcome(valid=True)
+        self._wake(self)

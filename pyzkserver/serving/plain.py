@@ -19,6 +19,7 @@ from pyzkserver.wire.requests import (
     NullAcl,
     OpCode,
     SetSASLResponse,
+    SyncRequest,
 )
 from pyzkserver.wire.txns import CreateSessionTxn
 
@@ -38,6 +39,7 @@ _AUTH = int(OpCode.AUTH)
 _SASL = int(OpCode.SASL)
 _CREATE_SESSION = int(OpCode.CREATE_SESSION)
 _PING = int(OpCode.PING)
+_SYNC = int(OpCode.SYNC)
 _MULTI = int(OpCode.MULTI)
 _PING_XID = -2
 
@@ -59,12 +61,31 @@ class Asking(Writing):
         self._fast = {} if service.config.enforce_auth_enabled else FAST
 
     def _request(self, op: int, xid: int, data: bytes, pos: int, end: int) -> None:
+        if self.replica.role.asks_elsewhere and self._pass_on(op, xid, data[pos:end]):
+            return None
         if self._fast:
             decode = FAST_DECODERS.get(op)
             request: Any = decode(data, pos, end) if decode is not None else None
             if request is not None:
                 return self._submit(op, xid, request)
         return self._request_plainly(op, xid, data[pos:end])
+
+    def _pass_on(self, op: int, xid: int, body: bytes) -> bool:
+        """Hand over what another member judges, without a look at it.  False if it can be done here."""
+        if op == _SYNC:
+            try:
+                request: SyncRequest | bytes = SyncRequest.decode(body)
+            except DecodeError:
+                return False
+        else:
+            operation = OPERATIONS.get(op)
+            if operation is None or not operation.write or op in _NEVER_ALONE:
+                return False
+            request = body
+        if not self.service.is_authenticated(self.identities):
+            return False
+        self._submit(op, xid, request)
+        return True
 
     def _request_plainly(self, op: int, xid: int, body: bytes) -> None:
         if op == _AUTH:

@@ -12,6 +12,7 @@ from pyzkserver.wire.requests import (
     MultiResult,
     OpCode,
     SetDataResponse,
+    SyncResponse,
 )
 
 __all__ = ["notification", "reply_frame", "write_reply"]
@@ -22,6 +23,7 @@ _EVENT = Struct(">iiqiiii")  # length, xid -1, zxid, err 0, type, state, length 
 _SYNC_CONNECTED = 3
 
 _CREATE = int(OpCode.CREATE)
+_SYNC = int(OpCode.SYNC)
 _CREATES_WITH_STAT = frozenset({int(OpCode.CREATE2), int(OpCode.CREATE_TTL), int(OpCode.CREATE_CONTAINER)})
 
 
@@ -49,6 +51,8 @@ def write_reply(applied: Applied, xid: int, zxid: int) -> bytes:
         return b"".join((_HEADER_AND_LENGTH.pack(88 + len(raw), xid, zxid, 0, len(raw)), raw, stat))
     if applied.parts is not None:
         return reply_frame(xid, zxid, 0, MultiResponse([_result(part) for part in applied.parts]).encode())
+    if applied.op == _SYNC:
+        return reply_frame(xid, zxid, 0, SyncResponse(applied.path).encode())
     return _HEADER.pack(16, xid, zxid, 0)
 
 

@@ -6,6 +6,7 @@ How a write is judged and kept is said in ``replica``; here is that each is answ
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.lane import Lane
 from pyzkserver.replica.replica import Proposal
 from pyzkserver.state.tree import Applied
@@ -72,6 +73,11 @@ class Writing(Outgoing):
     def committed(self, proposal: Proposal, applied: Applied) -> None:
         """A write of this connection's is done: answer it, and the reads that waited behind it."""
         if self.aborted:
+            return
+        if applied.err == ErrorCode.SESSION_MOVED:
+            # The client is connected to another member, and this connection is forgotten: an answer could only
+            # mislead it (ZOOKEEPER-710).
+            self.session_ended()
             return
         if applied.err:
             self._reply(proposal.cxid, applied.err)

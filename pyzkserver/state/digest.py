@@ -89,6 +89,11 @@ class TreeDigest:
         self.value()
         self.touched = None
 
+    def count_again(self) -> None:
+        """From now on changes are noted here again.  Nodes and sum are as the last ``carry`` left them."""
+        if self.enabled and self.touched is None:
+            self.touched = {}
+
     def carry(self, digest: int) -> None:
         """This is the digest now."""
         self._sum = digest

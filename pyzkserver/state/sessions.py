@@ -127,6 +127,19 @@ class SessionTable:
         mine = (known for known in self.by_id if known >> 56 == self.next_id >> 56)
         self.next_id = max(self.next_id, max(mine, default=self.next_id - 1) + 1)
 
+    def revive(self, session_id: int, timeout: int, now: int) -> bool:
+        """A client comes back for its session; False if it is too late."""
+        session = self.by_id.get(session_id)
+        if session is None or session.closing:
+            return False
+        session.timeout = timeout
+        self.touch(session, now)
+        return True
+
+    def timeouts(self) -> dict[int, int]:
+        """What a snapshot keeps of them: timeouts in milliseconds, by session."""
+        return {session.id: session.timeout for session in self.by_id.values()}
+
     def touch(self, session: Session, now: int) -> None:
         """The client was heard of."""
         deadline = (now + session.timeout) // self.tick + 1

@@ -68,11 +68,15 @@ class FileLog:
 
     def append(self, txn: Transaction, digest: int | None = None) -> None:
         """Take a transaction.  It is durable when ``durable`` was called with its zxid, or a later one."""
-        entry = frame_entry(encode_transaction(txn, digest))
+        self.append_payload(txn.zxid, encode_transaction(txn, digest))
+
+    def append_payload(self, zxid: int, payload: bytes) -> None:
+        """The same, of a transaction that is encoded already."""
+        entry = frame_entry(payload)
         if not self._gathered:
-            self._first = txn.zxid
+            self._first = zxid
         self._gathered.append(entry)
-        self.appended = txn.zxid
+        self.appended = zxid
         self.appended_since_roll += 1
         self.bytes_since_roll += len(entry)
         if not self._busy:

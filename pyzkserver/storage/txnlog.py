@@ -23,6 +23,9 @@ class TransactionLog(Protocol):
     def append(self, txn: Transaction, digest: int | None = None) -> None:
         """Take a transaction, and the tree's digest after it.  Zxids only grow."""
 
+    def append_payload(self, zxid: int, payload: bytes) -> None:
+        """The same, of a transaction that is encoded already (``txncodec``)."""
+
 
 class NullLog:
     """Keeps nothing."""
@@ -34,6 +37,9 @@ class NullLog:
 
     def append(self, txn: Transaction, digest: int | None = None) -> None:
         """Nothing can be lost that is not meant to be kept."""
+
+    def append_payload(self, zxid: int, payload: bytes) -> None:
+        """Nor this."""
 
 
 def _ignore(zxid: int) -> None:

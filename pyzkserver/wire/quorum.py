@@ -150,9 +150,7 @@ def proposal_packet(type_: int, zxid: int, payload: bytes) -> bytes:
 
 def request_packet(session_id: int, cxid: int, op: int, body: bytes, authinfo: bytes) -> bytes:
     """REQUEST: what a client asked of a learner (``Learner.request``)."""
-    return (
-        _pack_head(1, -1, 16 + len(body)) + _REQUEST.pack(session_id, cxid, op) + body + authinfo
-    )
+    return _pack_head(1, -1, 16 + len(body)) + _REQUEST.pack(session_id, cxid, op) + body + authinfo
 
 
 def encode_identities(identities: Sequence[tuple[str, str]] | None) -> bytes:
@@ -192,12 +190,14 @@ def decode_touches(data: bytes) -> Iterator[tuple[int, int]]:
 
 def decode_revalidate(data: bytes) -> tuple[int, int]:
     """Session and timeout.  Raises PacketError."""
-    return _unpack(_SESSION_TIMEOUT, data, "REVALIDATE")
+    session_id, timeout = _unpack(_SESSION_TIMEOUT, data, "REVALIDATE")
+    return session_id, timeout
 
 
 def decode_revalidated(data: bytes) -> tuple[int, bool]:
     """Session, and whether it is valid.  Raises PacketError."""
-    return _unpack(_SESSION_VALID, data, "REVALIDATE")
+    session_id, valid = _unpack(_SESSION_VALID, data, "REVALIDATE")
+    return session_id, bool(valid)
 
 
 def split_request(data: bytes) -> tuple[int, int, int, bytes]:
@@ -212,7 +212,7 @@ def split_activation(data: bytes) -> tuple[int, bytes]:
     return leader, data[8:]
 
 
-def _unpack(form: Struct, data: bytes, what: str) -> tuple[int, ...]:  # type: ignore[type-arg]
+def _unpack(form: Struct, data: bytes, what: str) -> tuple[int, ...]:
     if len(data) < form.size:
         raise PacketError(f"a {what} with {len(data)} bytes of data, where {form.size} are needed")
     return form.unpack_from(data)
@@ -268,7 +268,8 @@ class PacketReader:
         data, at = self._buffer, self._at
         left = len(data) - at
         if left < 20:
-            return self._wait_for(20)
+            self._wait_for(20)
+            return None
         type_, zxid, length = _HEAD.unpack_from(data, at)
         if not 0 <= length <= self.max_length:
             if length != -1:
@@ -279,13 +280,15 @@ class PacketReader:
         else:
             start, end = at + 16, at + 16 + length
         if len(data) < end + 4:
-            return self._wait_for(end + 4 - at)
+            self._wait_for(end + 4 - at)
+            return None
         body = data[start:end] if length >= 0 else None
         authinfo = None
         if data[end : end + 4] != _NULL:
             stop = self._end_of_identities(data, end, at)
             if stop < 0:
-                return self._wait_for(-stop)
+                self._wait_for(-stop)
+                return None
             authinfo = self._identities(data[end:stop])
             end = stop - 4
         self._at = end + 4

@@ -107,6 +107,7 @@ class Asker(NamedTuple):
     identities: Sequence[Identity]
     zxid: int
     time: int
+    holder: object = None
 
 
 class World:

@@ -1,0 +1,181 @@
+"""A member's life: looking for a leader, then leading, following or observing until that ends, and again.
+
+Here alone the ends of roles are handled.  What a role does is in ``leader.py`` and ``learner.py``.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+import trio
+
+from pyzkserver.wire.election import ServerState
+
+from .ballot import Vote
+from .election import Election
+from .ends import LeaderLost, QuorumLost, first_of
+from .leader import Leader
+from .learner import Learner
+from .local import Local
+from .members import Address, Members
+
+__all__ = ["Peer"]
+
+logger = logging.getLogger("pyzkserver.quorum")
+
+Listener = trio.abc.Listener[trio.abc.Stream]
+
+
+class Peer:
+    """One member.  It is the ``Voter`` of its election.
+
+    ``leader`` and ``learner`` are the role at hand, one of them at most.
+    """
+
+    def __init__(self, local: Local) -> None:
+        self.local = local
+        self.state = ServerState.LOOKING
+        self.vote = Vote(local.sid, self.last_logged_zxid(), 0, self.current_epoch())
+        self.leader: Leader | None = None
+        self.learner: Learner | None = None
+        self.election = Election(self, local.config, local.host)
+
+    # what the election asks
+
+    @property
+    def sid(self) -> int:
+        """The member's own id."""
+        return self.local.sid
+
+    @property
+    def members(self) -> Members:
+        """The configuration in force."""
+        return self.local.members
+
+    @property
+    def next_members(self) -> Members | None:
+        """The newest one that was proposed, if it is newer."""
+        seen = self.local.seen
+        return seen if seen.version > self.local.members.version else None
+
+    @property
+    def observer(self) -> bool:
+        """Whether the member only observes."""
+        return self.local.observer
+
+    def last_logged_zxid(self) -> int:
+        """The last zxid in its log."""
+        return self.local.history.last_zxid
+
+    def current_epoch(self) -> int:
+        """The epoch on its disk."""
+        return self.local.history.epochs.current
+
+    def adopt_members(self, members: Members) -> None:
+        """While it looks for a leader another member told of a newer configuration."""
+        self.local.see(members)
+        self.local.activate(members)
+
+    def heard_looking(self, sid: int) -> None:
+        """A member looks for a leader while this one has, or is, one."""
+        if self.leader is not None:
+            self.leader.heard_looking(sid)
+
+    # its life
+
+    async def run(
+        self,
+        *,
+        quorum_listeners: Sequence[Listener] | None = None,
+        election_listeners: Sequence[Listener] | None = None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Be a member until cancelled.  Ready when it takes part in elections.
+
+        Listeners that are given are open already; otherwise the addresses of the configuration are bound, that
+        for learners only while this member leads.  Raises OSError for an election address that cannot be had.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._run_election, election_listeners)
+            task_status.started()
+            await self._live(quorum_listeners)
+
+    async def _run_election(
+        self,
+        listeners: Sequence[Listener] | None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        await self.election.run(listeners=listeners, task_status=task_status)
+
+    async def _live(self, listeners: Sequence[Listener] | None) -> NoReturn:
+        while True:
+            self.state = ServerState.LOOKING
+            vote = await self.election.look_for_leader()
+            self.vote, self.state = vote, vote.state
+            logger.info("%s: member %d is the leader", vote.state.name.lower(), vote.leader)
+            try:
+                if vote.state is ServerState.LEADING:
+                    await self._lead(listeners)
+                else:
+                    await self._learn(vote.leader)
+            except* (QuorumLost, LeaderLost) as ended:
+                logger.warning("no longer %s: %s", vote.state.name.lower(), first_of(ended))
+            # Nobody is served by a role that has ended.  (A member that is cancelled does not come here, and
+            # what it holds is found again as after a crash.)
+            self.local.clients.stop_serving()
+            self.leader = self.learner = None
+            await self.local.history.settle()
+            if vote.state is ServerState.OBSERVING:
+                await self._pause(self.local.config.observer_election_delay_ms)
+
+    async def _lead(self, listeners: Sequence[Listener] | None) -> None:
+        self.leader = Leader(self.local, self._established)
+        if listeners is not None:
+            await self.leader.run(listeners)
+        try:
+            opened = self._listen()
+        except OSError as error:
+            await self._pause(1000)
+            raise QuorumLost(f"no learner could connect: {error}") from None
+        try:
+            await self.leader.run(opened)
+        finally:
+            for listener in opened:
+                await trio.aclose_forcefully(listener)
+
+    def _listen(self) -> list[Listener]:
+        """The addresses where learners come to (``Leader.createServerSocket``)."""
+        local = self.local
+        addresses = local.members[local.sid].quorum_addresses
+        opened: list[Listener] = []
+        try:
+            for address in addresses:
+                host = "0.0.0.0" if local.config.quorum_listen_on_all_ips else address.host
+                try:
+                    opened.append(local.host.open_listener(host, address.port))
+                except OSError as error:
+                    raise OSError(f"{address} cannot be listened on: {error}") from None
+        except OSError:
+            for listener in opened:
+                trio.lowlevel.spawn_system_task(trio.aclose_forcefully, listener)
+            raise
+        return opened
+
+    async def _learn(self, leader: int) -> None:
+        voting = not self.local.observer
+        member = self.local.members.get(leader)
+        if member is None:
+            raise LeaderLost(f"member {leader} is not in the configuration of this one")
+        self.learner = Learner(self.local, voting=voting, on_established=self._established)
+        addresses: tuple[Address, ...] = member.quorum_addresses
+        await self.learner.run(addresses)
+
+    def _established(self, epoch: int) -> None:
+        """The role has begun: from now on all members tell the same vote (ZOOKEEPER-1732)."""
+        self.vote = replace(self.vote, peer_epoch=epoch)
+
+    async def _pause(self, at_most_ms: int) -> None:
+        """Not all members at once."""
+        if at_most_ms > 0:
+            await self.local.host.sleep(self.local.host.random.randrange(at_most_ms) / 1000)
