@@ -39,7 +39,11 @@ class RunningServer:
     def __init__(self, config: Config, service: Service) -> None:
         self.config = config
         self.service = service
-        self.replica = service.replica
+
+    @property
+    def replica(self) -> Replica:
+        """What it holds.  Raises RuntimeError for a member of an ensemble that has no leader."""
+        return self.service.replica
 
     @property
     def port(self) -> int:

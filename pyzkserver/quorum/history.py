@@ -79,6 +79,10 @@ class History:
         """Tell a new role which sessions there are."""
         table.recover(self.sessions, self.tree.ephemerals, now)
 
+    async def keep(self, replica: Replica) -> None:
+        """Snapshots and purging, as long as a role lasts.  Raises StorageFailed when the log cannot be written."""
+        await self.store.run(replica.tree, replica.sessions)
+
     # a role ends
 
     async def settle(self) -> None:

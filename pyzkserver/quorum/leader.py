@@ -60,6 +60,7 @@ class Leader:
             for listener in listeners:
                 nursery.start_soon(self._accept, listener, nursery)
             await self._discover()
+            nursery.start_soon(self.local.history.keep, self.leading.replica)
             await self._synchronize()
             self._open_for_clients()
             nursery.start_soon(self._keep_up)

@@ -81,7 +81,7 @@ class Learner:
             async with self._stream, trio.open_nursery() as nursery:
                 await self._register()
                 nursery.start_soon(self._send)
-                await self._synchronize()
+                await self._synchronize(nursery)
                 self._serve_clients()
                 await self._follow()
         except* (PacketError, DecodeError, SnapshotDamaged) as damaged:
@@ -142,7 +142,7 @@ class Learner:
 
     # synchronization
 
-    async def _synchronize(self) -> None:
+    async def _synchronize(self, nursery: trio.Nursery) -> None:
         """Take over the leader's history (``syncWithLeader``)."""
         local = self.local
         history = local.history
@@ -163,6 +163,7 @@ class Learner:
             raise LeaderLost(f"the leader sent {packet_name(first.type)} where DIFF, TRUNC or SNAP was due")
         self._take_role(sessions)
         announced = await self._until_new_leader()
+        nursery.start_soon(history.keep, self.following.replica)
         await self._until_up_to_date()
         if announced is not None:
             local.activate(announced)

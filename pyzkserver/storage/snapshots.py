@@ -122,7 +122,7 @@ class Snapshotter:
         zxid = self._tree.last_zxid
         path = self._directory / snapshot_name(zxid, self._compression)
         aside = path.with_name(_ASIDE + path.name)
-        sessions = {session.id: session.timeout for session in self._sessions.by_id.values()}
+        sessions = self._sessions.timeouts()
         pieces = snapfile.write(self._tree, sessions, compression=self._compression)
         started = self._host.elapsed_ms()
         try:
