@@ -32,7 +32,7 @@ PURE = ["wire", "state"]
 PURE += [
     f"storage.{name}" for name in ("logfile", "txncodec", "snapfile", "snaplayout", "snapreader", "snapcodec")
 ]
-PURE += [f"quorum.{name}" for name in ("members", "ballot", "proposals", "syncplan")]
+PURE += [f"quorum.{name}" for name in ("members", "ballot", "proposals", "syncplan", "leading", "following")]
 IMPURE = {"os", "random", "socket", "time", "trio"}
 
 DEPENDENCIES = {"trio", "sortedcontainers"}

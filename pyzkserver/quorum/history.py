@@ -100,6 +100,8 @@ class History:
             return  # a leader's tree that was not taken over in the end
         for proposal in replica.in_flight:
             proposal.origin = None
+            if self.tree.digest.touched is not None:
+                proposal.digest = None  # a leader's, of whom this was a learner: the tree counts for itself
             assert proposal.txn is not None
             self.commit_log.add(proposal.txn, proposal.payload)
         replica.commit_up_to(replica.last_proposed)

@@ -77,6 +77,8 @@ class Leading:
         """What calls a function when the batch of requests at hand is through."""
         self.followers: dict[Link, None] = {}
         self.observers: dict[Link, None] = {}
+        self.last_counter = _COUNTER - 1
+        """The low half of an epoch's last zxid."""
         self.exhausted: Callable[[], None] = _ignore
         """Called when the epoch's zxids are used up: another epoch has to begin."""
         self._remember = remember
@@ -92,7 +94,7 @@ class Leading:
     def submit(self, proposal: Proposal) -> None:
         """Judge it, log it, propose it."""
         replica = self.replica
-        if replica.last_proposed & _COUNTER >= _COUNTER - 1:
+        if replica.last_proposed & _COUNTER >= self.last_counter:
             # The counter must not run into the epoch (ZOOKEEPER-1277).  Nobody is told anything about this
             # write; the role ends, and with it all connections.
             self.exhausted()
