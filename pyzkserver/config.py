@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pyzkserver._config.ensemble import membership_of, read_latin1, take_members
+from pyzkserver._config.membership import Membership
 from pyzkserver._config.properties import Setting, parse_properties
 from pyzkserver._config.reading import Reading
-from pyzkserver._config.settings import NO_ENSEMBLE
 from pyzkserver._config.table import FIELDS, suggestion
 from pyzkserver._config.values import DIGEST_ALGORITHMS, FOUR_LETTER_WORDS, Whole
 from pyzkserver.errors import ConfigError
@@ -131,6 +132,8 @@ class Config:
     max_outbox_bytes: int = 64 * 1024 * 1024
     # Session ids begin with it; a standalone server's with 1 (ZooKeeperServer.createSessionTrackerServerId).
     server_id: int = 1
+    members_version: int = 0
+    next_members: str = field(default="", repr=False)
     config_file: Path | None = None
     initial_config: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()
@@ -203,12 +206,65 @@ class Config:
             )
 
     def _check_servers(self) -> None:
-        if len(self.servers) > 1:
-            reason = f"{NO_ENSEMBLE}: leave one server.N line, or none, to start a standalone server"
-            raise _FieldError(reason, "servers", value=self.servers)
-        if self.servers and ":observer" in self.servers[0][1].lower():
-            reason = "an observer alone has nothing to observe: remove the line to start a standalone server"
-            raise _FieldError(reason, "servers", value=self.servers)
+        """As ``QuorumPeerConfig.parseDynamicConfig`` and ``checkValidity`` do."""
+        if not self.servers:
+            if not self.standalone_enabled:
+                reason = "without server.N lines there is no ensemble: add them, or remove this setting"
+                raise _FieldError(reason, "standalone_enabled", value=False)
+            if self.peer_type != "participant":
+                self._note("peer_type", "has no effect: this server is no member of an ensemble")
+            return
+        try:
+            membership = self.membership
+        except ConfigError as error:
+            raise _FieldError(str(error), "servers", value=self.servers) from None
+        voters = len(membership.voting)
+        if voters == 0 or (voters == 1 and self.standalone_enabled and len(membership.members) > 1):
+            alone = "an observer alone has nothing to observe: remove the line to start a standalone server"
+            several = "observers need an ensemble: add participants, or set standaloneEnabled=false if one is enough"
+            raise _FieldError(several if voters else alone, "servers", value=self.servers)
+        if self.is_distributed:
+            self._check_member(membership)
+
+    def _check_member(self, membership: Membership) -> None:
+        for name in ("init_limit", "sync_limit"):
+            if getattr(self, name) == 0:
+                reason = f"a member of an ensemble needs {FIELDS[name].name}: {FIELDS[name].about}"
+                raise _FieldError(reason, name, value=0)
+        own = membership.members.get(self.server_id)
+        if own is None:
+            reason = (
+                f"is no member: there are {', '.join(f'server.{sid}' for sid in sorted(membership.members))}"
+            )
+            raise _FieldError(reason, "server_id", value=self.server_id)
+        if self.oracle_path is not None:
+            reason = "an oracle between two members is not supported: remove this setting"
+            raise _FieldError(reason, "oracle_path", value=self.oracle_path)
+        role = "observer" if own.observer else "participant"
+        if self.peer_type not in (role, _DEFAULTS["peer_type"]):
+            self._note("peer_type", f"is not what server.{own.id} says, which counts: {role}")
+        object.__setattr__(self, "peer_type", role)
+        voters = len(membership.voting)
+        if voters <= 2:
+            self._note("servers", f"has {voters} participants: with fewer than 3 no failure is tolerated")
+        elif voters % 2 == 0:
+            self._note("servers", f"has {voters} participants: one less tolerates as many failures")
+
+    @property
+    def membership(self) -> Membership:
+        """What the server.N, group.N and weight.N lines say together."""
+        return membership_of(
+            self.servers,
+            self.groups,
+            self.weights,
+            self.members_version,
+            multi_address=self.multi_address_enabled,
+        )
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether this is a member of an ensemble, not a standalone server."""
+        return self.membership.is_distributed(standalone_enabled=self.standalone_enabled)
 
     @property
     def digest_hashlib_name(self) -> str:
@@ -242,7 +298,7 @@ def load(
     if zoo_cfg is None:
         reading.take_properties(properties or {})
     else:
-        text = _read(zoo_cfg)
+        text = read_latin1(zoo_cfg)
         reading.values.update(tick_time=APACHE_TICK_TIME, config_file=zoo_cfg, initial_config=text)
         settings = [_trimmed(setting) for setting in parse_properties(text, str(zoo_cfg)).values()]
         # What QuorumPeerConfig keeps is weaker than a property for the same thing (observer.syncEnabled);
@@ -250,15 +306,9 @@ def load(
         reading.take_file(settings, as_properties=False)
         reading.take_properties(properties or {})
         reading.take_file(settings, as_properties=True)
+        take_members(reading, zoo_cfg, settings, overrides)
         reading.settle_addresses(str(zoo_cfg), settings, overrides)
     return _construct(reading, overrides)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("latin-1")  # Properties.load's encoding
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _trimmed(setting: Setting) -> Setting:

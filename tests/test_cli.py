@@ -140,7 +140,7 @@ def test_words_that_cannot_be_used(
         ("clientPort=http", ["clientPort", "http", "65535"]),
         ("tickTme=2000", ["tickTme", "tickTime"]),
         ("minSessionTimeout=90000", ["minSessionTimeout", "maxSessionTimeout"]),
-        ("server.1=a:1:2\nserver.2=b:1:2", ["server", "ensembles are not supported"]),
+        ("server.1=a:1:2\nserver.2=b:1:1", ["server.2", "two different ports"]),
     ],
 )
 def test_a_zoo_cfg_that_cannot_be_used(

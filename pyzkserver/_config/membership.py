@@ -105,6 +105,14 @@ class Membership:
     group_of: Mapping[int, int] = field(default_factory=dict)
     weights: Mapping[int, int] = field(default_factory=dict)
 
+    @property
+    def voting(self) -> Mapping[int, Member]:
+        return {sid: member for sid, member in self.members.items() if not member.observer}
+
+    def is_distributed(self, *, standalone_enabled: bool) -> bool:
+        """Whether it takes an ensemble to serve it (``QuorumPeerConfig.isDistributed``)."""
+        return len(self.voting) > 1 or not (standalone_enabled or not self.members)
+
     def __str__(self) -> str:
         """As ``QuorumMaj.toString`` and ``QuorumHierarchical.toString`` print it: no newline at the end."""
         lines = [f"server.{sid}={self.members[sid].text}" for sid in java_order(self.members)]

@@ -13,7 +13,7 @@ __all__ = ["Setting", "parse_properties"]
 
 
 class Setting(NamedTuple):
-    """One key of a file, with the line it starts on (for messages)."""
+    """One key of a file, with the line it starts on (for messages); or of no file, with ``source`` empty."""
 
     key: str
     value: str
@@ -23,7 +23,7 @@ class Setting(NamedTuple):
     @property
     def place(self) -> str:
         """For the beginning of a message about this key."""
-        return f"{self.source}:{self.line}: {self.key}"
+        return f"{self.source}:{self.line}: {self.key}" if self.source else self.key
 
 
 _BLANKS = " \t\f"

@@ -19,12 +19,11 @@ from pyzkserver._config.values import (
     Words,
 )
 
-__all__ = ["AUTHENTICATION", "CLIENTS", "ENSEMBLES", "NO_ENSEMBLE", "OURS", "REQUESTS", "STORAGE"]
+__all__ = ["AUTHENTICATION", "CLIENTS", "ENSEMBLES", "OURS", "REQUESTS", "STORAGE"]
 
 _FILE, _PROPERTY, _BARE, _JVM = Where.FILE, Where.PROPERTY, Where.BARE, Where.JVM
 _FLAG, _PATH, _TEXT = Boolean(), Directory(), Text()
 
-NO_ENSEMBLE = "ensembles are not supported yet by this version of pyzkserver"
 _GROUPED = "has no effect here: whatever gathers during one flush goes into the next"
 
 CLIENTS = (
@@ -145,11 +144,11 @@ ENSEMBLES = (
         "hierarchical quorums"),
     Key("weight.*", _FILE, Numbered("a whole number", r"\d+"), "weights", "a server's weight in its group"),
     Key("standaloneEnabled", _FILE, _FLAG, "standalone_enabled",
-        "one server.N line is a standalone server", refused=NO_ENSEMBLE),
+        "one server.N line is a standalone server"),
     Key("dynamicConfigFile", _FILE, _PATH, "dynamic_config_file",
-        "the file with the server.N lines", refused=NO_ENSEMBLE),
+        "the file with the server.N, group.N and weight.N lines"),
     Key("peerType", _FILE, Choice("participant", "observer"), "peer_type",
-        "whether this member votes", "has no effect: this server is no member of an ensemble"),
+        "whether this member votes; its server.N line is stronger"),
     Key("initLimit", _FILE, Whole(0), "init_limit", "ticks a learner has to connect and synchronize"),
     Key("syncLimit", _FILE, Whole(0), "sync_limit", "ticks a learner may lag behind"),
     Key("connectToLearnerMasterLimit", _FILE, Whole(0), "connect_to_learner_master_limit",
@@ -211,7 +210,12 @@ OURS = (
         "sessions beyond it are refused"),
     Key("pyzkserver.maxOutboxBytes", Where.OURS, Whole(1, decoded=True), "max_outbox_bytes",
         "a connection that leaves more bytes of events unread is closed"),
-    Key("server_id", Where.KEYWORD, Whole(0, 255), "server_id", "the first byte of session ids"),
+    Key("server_id", Where.KEYWORD, Whole(0, 255), "server_id",
+        "the first byte of session ids; in an ensemble the member's number, from the file myid"),
+    Key("members_version", Where.KEYWORD, Whole(0, LONG_MAX), "members_version",
+        "the version of the server.N lines, from the name of the dynamicConfigFile"),
+    Key("next_members", Where.KEYWORD, Text(optional=False), "next_members",
+        "the text of the configuration that was proposed last, from zoo.cfg.dynamic.next"),
     Key("config_file", Where.KEYWORD, _PATH, "config_file", "the zoo.cfg that was read"),
     Key("initial_config", Where.KEYWORD, Text(optional=False), "initial_config", "its text"),
     Key("notes", Where.KEYWORD, Names(), "notes", "what is to be said once in the log"),
