@@ -1,10 +1,13 @@
 """A ZooKeeper server in Python that runs embedded, in process, and starts in milliseconds."""
 
-from typing import TYPE_CHECKING, Any
-
 from ._version import __version__
 
+TYPE_CHECKING = (
+    False  # type checkers know better; importing typing would be nearly all that this module costs
+)
 if TYPE_CHECKING:
+    from typing import Any
+
     from .config import Config, load
     from .errors import ConfigError, ErrorCode, PyzkserverError, ZooKeeperError
     from .server import RunningServer, serve
@@ -40,7 +43,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
