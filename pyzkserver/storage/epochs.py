@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from .disk import Disk
+from .filelog import StorageFailed
 from .recovery import DataDirectoryError
 
 __all__ = ["ACCEPTED_EPOCH", "CURRENT_EPOCH", "Epochs", "read_myid"]
@@ -42,7 +43,15 @@ class Epochs:
         A file that is not there becomes one with the epoch of that transaction: so it is in a new directory, and
         in one that a standalone server has used.  Raises DataDirectoryError where they cannot be as they are.
         """
-        logged = last_zxid >> 32
+        try:
+            self._load(last_zxid >> 32)
+        except OSError as error:
+            raise DataDirectoryError(
+                f"{self._directory}: the epochs cannot be kept there: {error.strerror or error}. Mend the disk, or make"
+                " room on it, then start the server again"
+            ) from error
+
+    def _load(self, logged: int) -> None:
         current, accepted = self._read(CURRENT_EPOCH), self._read(ACCEPTED_EPOCH)
         if accepted is None:
             accepted = logged
@@ -88,20 +97,30 @@ class Epochs:
         return found
 
     def set_accepted(self, epoch: int) -> None:
-        """Promise it: durable on return.  Raises OSError, and ValueError for one that is older than the last."""
+        """Promise it: durable on return.  Raises StorageFailed, and ValueError for one older than the last."""
         if epoch < self.accepted:
             raise ValueError(f"epoch {epoch} was to be accepted after {self.accepted}")
-        self._write(ACCEPTED_EPOCH, epoch)
+        self._keep(ACCEPTED_EPOCH, epoch)
         self.accepted = epoch
 
     def set_current(self, epoch: int) -> None:
-        """Take it over: durable on return.  Raises OSError, and ValueError where the rules above forbid it."""
+        """Take it over: durable on return.  Raises StorageFailed, and ValueError where the rules above forbid it."""
         if not self.current <= epoch <= self.accepted:
             raise ValueError(
                 f"epoch {epoch} was to be the current one after {self.current}, and {self.accepted} is accepted"
             )
-        self._write(CURRENT_EPOCH, epoch)
+        self._keep(CURRENT_EPOCH, epoch)
         self.current = epoch
+
+    def _keep(self, name: str, epoch: int) -> None:
+        # No OSError: a role would take that for the end of a connection, and go on.
+        try:
+            self._write(name, epoch)
+        except OSError as error:
+            raise StorageFailed(
+                f"cannot write the epoch to {self._directory / name}: {error.strerror or error}. The server stops: a"
+                " member that may forget what it promised must not go on. Mend the disk, then start it again"
+            ) from error
 
     def _read(self, name: str) -> int | None:
         path = self._directory / name

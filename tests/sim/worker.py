@@ -53,7 +53,8 @@ class SimWorker:
 
     def hold(self) -> None:
         """Hang, as a disk does, before the next job that was not begun."""
-        self._free = trio.Event()
+        if self._free.is_set():
+            self._free = trio.Event()
 
     def release(self) -> None:
         """Go on."""

@@ -6,6 +6,7 @@ import pytest
 from sim.disk import PowerFailure, SimDisk
 
 from pyzkserver.storage.epochs import ACCEPTED_EPOCH, CURRENT_EPOCH, Epochs, read_myid
+from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.storage.recovery import DataDirectoryError
 
 from .directories import DATA_DIR, VERSION_2, new_disk
@@ -137,15 +138,23 @@ class TestSetting:
         raise AssertionError("it never finishes")
 
     def test_a_disk_that_fails(self) -> None:
-        """The caller hears of it, and the epoch is not taken for set."""
+        """The server ends, and the epoch is not taken for set."""
         for call in range(1, 7):
             disk = directory(b"4", b"4")
             epochs = Epochs(disk, VERSION_2)
             epochs.load(0)
             disk.fail_at(call, 5)
-            with pytest.raises(OSError, match="error"):
+            with pytest.raises(StorageFailed, match=r"acceptedEpoch: Input/output error"):
                 epochs.set_accepted(5)
             assert epochs.accepted == 4
+
+    def test_a_disk_that_fails_at_the_start(self) -> None:
+        """No room for the files of a new member."""
+        for call in range(1, 5):
+            disk = SimDisk(existing=(VERSION_2,))
+            disk.fail_at(call, 28)
+            with pytest.raises(DataDirectoryError, match="version-2"):
+                Epochs(disk, VERSION_2).load(0)
 
     def test_what_was_only_in_the_kernels_memory(self) -> None:
         """What a killed server renamed and did not sync: the next one may be asked before it is on the disk."""
