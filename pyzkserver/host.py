@@ -13,6 +13,7 @@ import trio
 
 if TYPE_CHECKING:
     from .storage.disk import Disk, Worker
+    from .storage.memory_disk import MemoryDisk
 
 __all__ = ["Host"]
 
@@ -29,6 +30,9 @@ class Host:
 
     new_worker: "Callable[[str], Worker] | None" = None
     """What does blocking work, by its name; None stands for a thread."""
+
+    memory: "MemoryDisk | None" = None
+    """What a member of an ensemble without a dataDir keeps its history in, where that is to outlive it."""
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock

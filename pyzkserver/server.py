@@ -20,11 +20,13 @@ from .serving.port import data_plane, listen
 from .serving.service import Service
 from .state.acl import AccessRules
 from .state.prepare import Rules
+from .state.sessions import SessionTable
 from .state.tree import DataTree
 from .state.watches import Watches
 from .storage.txnlog import NullLog, TransactionLog
 
 if TYPE_CHECKING:
+    from .quorum.peer import Peer
     from .storage.recovery import Recovered
     from .storage.store import Store
 
@@ -36,9 +38,11 @@ logger = logging.getLogger("pyzkserver.server")
 class RunningServer:
     """A server that is ready.  What ``nursery.start(serve, config)`` returns."""
 
-    def __init__(self, config: Config, service: Service) -> None:
+    def __init__(self, config: Config, service: Service, peer: "Peer | None" = None) -> None:
         self.config = config
         self.service = service
+        self.peer = peer
+        """Of a member of an ensemble: its life among the others."""
 
     @property
     def replica(self) -> Replica:
@@ -77,8 +81,8 @@ class RunningServer:
 
 def new_tree(config: Config) -> DataTree:
     """An empty tree, with everything that is configured of it."""
-    # In memory nobody sees a digest but by the word hash, and they cost a write about 1 µs.
-    wanted = config.data_dir is not None or "hash" in config.four_letter_words
+    # In memory nobody sees a digest but other members and the word hash, and they cost a write about 1 µs.
+    wanted = config.data_dir is not None or config.is_distributed or "hash" in config.four_letter_words
     return DataTree(
         Watches(config.max_watches_per_connection),
         extended_types=config.extended_types_enabled,
@@ -86,10 +90,14 @@ def new_tree(config: Config) -> DataTree:
     )
 
 
-def build_replica(
-    config: Config, host: Host, tree: DataTree | None = None, log: TransactionLog | None = None
+def bare_replica(
+    config: Config,
+    host: Host,
+    tree: DataTree,
+    log: TransactionLog,
+    sessions: type[SessionTable] = SessionTable,
 ) -> Replica:
-    """A standalone server's replica: of this tree and log, or empty and in memory."""
+    """A replica that has no role yet."""
     access = AccessRules(
         skip=config.skip_acl,
         super_digest=config.super_digest,
@@ -103,14 +111,22 @@ def build_replica(
         close_session_txn=config.close_session_txn_enabled,
         reconfig_enabled=config.reconfig_enabled,
     )
-    replica = Replica(
-        new_tree(config) if tree is None else tree,
+    return Replica(
+        tree,
         rules,
-        log or NullLog(),
+        log,
         host,
         tick_time=config.tick_time,
         server_id=config.server_id,
+        sessions=sessions,
     )
+
+
+def build_replica(
+    config: Config, host: Host, tree: DataTree | None = None, log: TransactionLog | None = None
+) -> Replica:
+    """A standalone server's replica: of this tree and log, or empty and in memory."""
+    replica = bare_replica(config, host, new_tree(config) if tree is None else tree, log or NullLog())
     if config.digest_enabled and not replica.log.immediate:
         replica.pending.keep_digest()
     replica.take_role(Standalone(replica))
@@ -129,7 +145,7 @@ async def serve(
     config: Config | None = None,
     *,
     host: Host | None = None,
-    service_type: Callable[[Config, Replica, Host], Service] = Service,
+    service_type: Callable[[Config, Replica | None, Host], Service] = Service,
     task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a server until cancelled.
@@ -142,6 +158,9 @@ async def serve(
     host = host or Host()
     for note in config.notes:
         logger.info("%s", note)
+    if config.is_distributed:
+        await _serve_member(service_type(config, None, host), task_status)
+        return
     if config.data_dir is None:
         service = service_type(config, build_replica(config, host), host)
         await _serve(service, None, task_status)
@@ -155,6 +174,14 @@ async def serve(
         await _serve(service_type(config, replica, host), store, task_status)
     finally:
         store.close()
+
+
+async def _serve_member(service: Service, task_status: trio.TaskStatus[RunningServer]) -> None:
+    from .member import serve_member
+
+    async with trio.open_nursery() as nursery:
+        peer = await nursery.start(serve_member, service, new_tree, bare_replica)
+        task_status.started(RunningServer(service.config, service, peer))
 
 
 async def _serve(

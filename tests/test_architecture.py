@@ -22,6 +22,7 @@ LAYERS = [
     {"storage"},
     {"replica"},
     {"quorum", "serving"},  # these two never import each other
+    {"member"},
     {"server"},
     {"testing", "terminal", "tools", "cli", "__main__"},
 ]

@@ -38,7 +38,7 @@ class Disturbed(ABC):
     def _book(self) -> RuleBook:
         return RuleBook(self._run_anyway, lambda: self.in_its_thread)
 
-    def _new_service(self, config: Config, replica: Replica, host: Host) -> DisturbedService:
+    def _new_service(self, config: Config, replica: Replica | None, host: Host) -> DisturbedService:
         """What the server serves its clients by."""
         return DisturbedService(config, replica, host, self._book)
 
