@@ -6,6 +6,7 @@ What can be done with one that runs is in the mixins: ``control.py`` and its lik
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -18,8 +19,8 @@ from .assertions import Assertions
 from .clock import MovableHost
 from .contents import Contents
 from .disturbed import Disturbed
-from .keeping import Keeping
 from .loop import Loop
+from .restarting import Restarting
 from .waiting import told
 
 __all__ = ["Server"]
@@ -36,7 +37,7 @@ _EMBEDDED: dict[str, Any] = {
 """Where an embedded server differs from Apache's defaults, unless told otherwise."""
 
 
-class Server(Keeping, Assertions, Disturbed):
+class Server(Restarting, Assertions, Disturbed):
     """A server in this process.
 
     ::
@@ -100,7 +101,7 @@ class Server(Keeping, Assertions, Disturbed):
         self._ended.clear()
         self._tell_start, self._tell_end = tell, None
         self._scope = trio.CancelScope()
-        self._host = MovableHost()
+        self._host = MovableHost() if self._resumption is None else self._resumption.host
         self._begin()
         # One that has files to read may take long, and must not keep others waiting.
         reads = self.config.data_dir is not None or isinstance(self._contents, str | os.PathLike)
@@ -137,7 +138,7 @@ class Server(Keeping, Assertions, Disturbed):
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     self._running = await nursery.start(self._serve_it)
-                    await self._bring_in(self._contents)
+                    await self._take_over()
                     ready = True
                     self._tell_start()
         except BaseException as failure:
@@ -149,7 +150,18 @@ class Server(Keeping, Assertions, Disturbed):
             self._tell_end()
 
     async def _serve_it(self, task_status: trio.TaskStatus[RunningServer]) -> None:
-        await serve(self.config, host=self._host, service_type=self._new_service, task_status=task_status)
+        config = self.config
+        if self._resumption is not None:
+            config = replace(config, client_port=self._resumption.port)
+        await serve(config, host=self._host, service_type=self._new_service, task_status=task_status)
+
+    async def _take_over(self) -> None:
+        """What it begins with, or held in its former life."""
+        if self._resumption is None:
+            await self._bring_in(self._contents)
+        else:
+            await self._bring_in(self._resumption.state)
+            self._initial, self._kept = self._resumption.initial, self._resumption.kept
 
     def _reset(self, keep: frozenset[int]) -> None:
         self.faults.clear()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from pyzkserver.testing.matching import Clients, Paths
 from pyzkserver.testing.recording.exchange import Event, Exchange
+from pyzkserver.testing.waiting import told
 
 if TYPE_CHECKING:
     from .book import RuleBook
@@ -129,6 +130,8 @@ class Rule:
         self._book: RuleBook | None = None
         self._misses: deque[tuple[Any, str]] = deque(maxlen=_NEAR_MISSES)
         self._changed = threading.Condition()
+        self._listeners: list[Callable[[], None]] = []
+        """Who waits without blocking; called in the server's thread."""
 
     # for tests
 
@@ -151,6 +154,33 @@ class Rule:
                     )
             behind = self.hits - hits
             return self.hit[-1 - behind] if behind < len(self.hit) else None
+
+    async def until_hit(self, timeout: float = 10.0, *, hits: int = 1) -> Any:
+        """``wait_hit`` for programs in Trio or asyncio: it does not block their loop."""
+        ready: list[Callable[[], None]] = []
+
+        def begin(tell: Callable[[], None]) -> None:
+            def look() -> None:
+                if self.hits >= hits or time.monotonic() >= end:
+                    tell()
+
+            timer = threading.Timer(timeout, look)
+            timer.daemon = True
+            ready.extend((look, timer.cancel))
+            with self._changed:
+                self._listeners.append(look)
+            timer.start()
+            look()
+
+        end = time.monotonic() + timeout
+        try:
+            await told(begin)
+        finally:
+            look, cancel = ready
+            cancel()
+            with self._changed:
+                self._listeners.remove(look)
+        return self.wait_hit(0, hits=hits)
 
     def remove(self) -> None:
         """End it.  When this returns nothing is hit any more, and what it held back is let go."""
@@ -205,6 +235,9 @@ class Rule:
             self.hits += 1
             self.hit.append(what)
             self._changed.notify_all()
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener()
 
     def put_in_force(self, connections: "list[DisturbedConnection]") -> None:
         """It begins, and these connections are there already."""
