@@ -146,8 +146,8 @@ class Ballot:
             return False
         vote = _vote(notification)
         if self._settling and not exceeds(electorate.members, vote, self.proposal):
-            # Only a better vote undoes a quorum's choice.
-            if vote.state is LOOKING and vote.election_epoch == self.logical_clock:
+            # Only a better vote undoes a quorum's choice; but the last voters may agree, or follow already.
+            if vote.state is not OBSERVING and vote.election_epoch == self.logical_clock:
                 self._votes[sid] = vote
             return False
         self._settling = False

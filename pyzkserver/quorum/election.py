@@ -96,6 +96,8 @@ class Election:
         self._looking = False
         self._begun_with: Members | None = None
         self._complaints = Complaints(_log)
+        self._last_own: Member | None = None
+        self._own()
 
     async def run(
         self,
@@ -261,8 +263,13 @@ class Election:
     # Addresses.
 
     def _own(self) -> Member | None:
-        sid, following = self._voter.sid, self._voter.next_members
-        return self._voter.members.get(sid) or (following.get(sid) if following is not None else None)
+        """This member's line; where it was taken out of the configuration, the last that there was."""
+        for members in (self._voter.members, self._voter.next_members):
+            own = members.get(self._voter.sid) if members is not None else None
+            if own is not None:
+                self._last_own = own
+                break
+        return self._last_own
 
     def _hello(self) -> Hello:
         own = self._own()

@@ -24,6 +24,7 @@ Endpoint = tuple[str, int]
 
 _LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 _CHUNK = 65536
+_CALL_AGAIN = 0.05  # seconds at least between two calls to a member that lost its connection
 _BREATHER = 100, 0.1  # after so many messages of one connection it is not read from for so many seconds
 
 
@@ -56,6 +57,7 @@ class _Peer:
     line: _Line | None = None
     connecting: bool = False
     refused: bool = False
+    recalled_at: float = 0.0
 
     def is_idle(self) -> bool:
         return self.line is None and not self.connecting
@@ -301,8 +303,14 @@ class Mesh:
                     await self._read(peer, line, rest)
                     nursery.cancel_scope.cancel()
         finally:
+            lost = peer.line is line
             self._hang_up(peer, line)
             await trio.aclose_forcefully(stream)
+        if lost:
+            # Either it comes back, or nothing listens there any more: the next election begins with knowing that.
+            await trio.sleep_until(peer.recalled_at + _CALL_AGAIN)
+            peer.recalled_at = trio.current_time()
+            self._connect(peer)
 
     async def _write(self, peer: _Peer, line: _Line) -> None:
         try:

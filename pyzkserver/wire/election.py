@@ -53,7 +53,12 @@ class Hello(NamedTuple):
     addresses: tuple[tuple[str, int], ...] = ()
 
     def encode(self, *, multi_address: bool = False) -> bytes:
-        """With several addresses only if ``multi_address``: members before 3.6 do not know that form."""
+        """With several addresses only if ``multi_address``: members before 3.6 do not know that form.
+
+        Without any the id alone, as before 3.5: there must be an address in the newer forms.
+        """
+        if not self.addresses:
+            return _LONG.pack(self.sid)
         version = PROTOCOL_VERSION_V2 if multi_address else PROTOCOL_VERSION_V1
         addresses = self.addresses if multi_address else self.addresses[:1]
         text = "|".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses)

@@ -248,6 +248,12 @@ def test_no_moment_is_needed_where_no_better_vote_can_come():
             ballot.receive(2, looking(1))
         ballot.settle(gone)
         assert ballot.winner.leader == 1
+    ballot = ballot_of(1)
+    ballot.receive(0, looking(1))
+    ballot.receive(*echo(ballot))
+    ballot.receive(2, following(1))
+    ballot.settle()
+    assert ballot.winner.state is LEADING
     ballot = ballot_of(0, FIVE)
     for sid in (1, 2):
         ballot.receive(sid, looking(2))

@@ -37,6 +37,7 @@ def test_a_hello_is_written_as_apache_writes_it():
     assert Hello(2, (("localhost", 3888),)).encode() == V1
     assert Hello(2, (("localhost", 3888), ("b", 1))).encode() == V1
     assert Hello(2, (("a", 1), ("0:0:1::2", 3))).encode(multi_address=True) == V2
+    assert Hello(2).encode() == bytes(7) + b"\2"
 
 
 @pytest.mark.parametrize("step", [1, 7, None])
