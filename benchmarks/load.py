@@ -18,7 +18,7 @@ import select
 import socket
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import frames
@@ -124,10 +124,14 @@ class Connection:
 
 
 class Load:
-    """A workload on a number of connections; use as a context. Deletes what it created when left."""
+    """A workload on a number of connections; use as a context. Deletes what it created when left.
 
-    def __init__(self, port: int, workload: str, shape: Shape) -> None:
+    With `others`, members of an ensemble, the connections take turns: the first to `port`, and so on.
+    """
+
+    def __init__(self, port: int, workload: str, shape: Shape, others: Sequence[int] = ()) -> None:
         self._port, self._workload, self._shape = port, workload, shape
+        self._others = others
         self._connections: list[Connection] = []
         with Client(port) as client:
             prepare(client, shape.connections)
@@ -135,7 +139,7 @@ class Load:
         self._scripts = [Script(workload, n, shape.depth, sizes) for n in range(shape.connections)]
 
     def __enter__(self) -> "Load":
-        self._connections = open_all(self._port, self._shape)
+        self._connections = open_all(self._port, self._shape, self._others)
         return self
 
     def __exit__(self, kind: object, *exc: object) -> None:
@@ -152,8 +156,9 @@ class Load:
         return measure(self._connections, scripts, seconds, self._workload, self._shape)
 
 
-def open_all(port: int, shape: Shape) -> list[Connection]:
-    connections = [Connection(port, shape.depth) for _ in range(shape.connections)]
+def open_all(port: int, shape: Shape, others: Sequence[int] = ()) -> list[Connection]:
+    ports = (port, *others)
+    connections = [Connection(ports[n % len(ports)], shape.depth) for n in range(shape.connections)]
     for connection in connections:
         connection.open_session()
     return connections

@@ -56,6 +56,7 @@ class Line:
     b: float | None = None
     target: float | None = None
     pairs: tuple[float, ...] = ()  # the ratios of neighbours, where there are several
+    at_least: bool = False  # the target is the least, not the most
 
     @property
     def ratio(self) -> float | None:
@@ -68,9 +69,10 @@ class Line:
         if self.target is None:
             return ""
         ratio = self.ratio
-        reached = {value <= self.target for value in self.pairs or [self.a if ratio is None else ratio]}
+        values = self.pairs or [self.a if ratio is None else ratio]
+        reached = {value >= self.target if self.at_least else value <= self.target for value in values}
         mark = "?" if len(reached) > 1 else "✓" if True in reached else "✗"
-        return f"≤ {self.target:g}{f' {self.unit}' if ratio is None else ''} {mark}"
+        return f"{'≥' if self.at_least else '≤'} {self.target:g}{f' {self.unit}' if ratio is None else ''} {mark}"
 
     def cells(self) -> list[str]:
         a, b = (f"{value:,.1f} {self.unit}" if value is not None else "–" for value in (self.a, self.b))

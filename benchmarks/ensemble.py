@@ -1,0 +1,230 @@
+"""Three members of ours against three of Apache's: writes, forming, failing over, memory.
+
+- writes: requests per second of set and create, 10 connections x 100 deep, spread over the three processes
+- forming: from just before the first command is started to the first write acknowledged through each member
+- failover: from the leader's SIGKILL to the next write that a client of the other two gets acknowledged
+- memory: resident memory of a member, the mean of the three, five seconds after they formed
+
+Each pair of ensembles is measured in turn, A B A B; medians, and the median of the pairs' ratios, are shown.
+All members keep their data on a tmpfs, without fsync; with --durable on a disk, with it. Markdown on stdout,
+progress on stderr.
+"""
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, median
+
+import frames
+from client import HOST, Client, four_letter_word
+from load import Load, command_line
+from run import say, table
+from servers import TMPFS, Recipe, Server, add_server_arguments, environment, exit_on_sigterm, recipes, stop
+from startup import Line
+from workloads import Shape
+
+MEMBERS = 3
+SECTIONS = ("writes", "forming", "failover", "memory")
+SHAPE = Shape(10, 100)
+PATIENCE = 60.0
+CONFIG = """\
+tickTime=2000
+initLimit=10
+syncLimit=5
+dataDir={data}
+clientPort={port}
+clientPortAddress={host}
+maxClientCnxns=0
+4lw.commands.whitelist=*
+"""
+
+
+@dataclass
+class Ensemble:
+    """Members that serve.  ``forming`` is the seconds that it took."""
+
+    members: list[Server]
+    processes: "list[subprocess.Popen[bytes]]"
+    forming: float
+
+    def leader(self) -> int:
+        """The index of the member that leads."""
+        modes = [four_letter_word(member.port, "srvr") for member in self.members]
+        return next(n for n, answer in enumerate(modes) if "Mode: leader" in answer)
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+@contextmanager
+def running(recipe: Recipe) -> Iterator[Ensemble]:
+    """Start three members, wait until a write through each is acknowledged, and stop them however this is left."""
+    tmpfs = os.access(TMPFS, os.W_OK) and not recipe.durable
+    directory = Path(tempfile.mkdtemp(prefix="zkbench-", dir=TMPFS if tmpfs else None))
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        ports = free_ports(3 * MEMBERS)
+        clients, quorum, election = ports[::3], ports[1::3], ports[2::3]
+        lines = "".join(f"server.{n + 1}={HOST}:{quorum[n]}:{election[n]}\n" for n in range(MEMBERS))
+        for n, port in enumerate(clients, 1):
+            (directory / f"{n}" / "data").mkdir(parents=True)
+            (directory / f"{n}" / "data" / "myid").write_text(f"{n}\n")
+            text = CONFIG.format(data=directory / f"{n}" / "data", port=port, host=HOST)
+            (directory / f"{n}" / "zoo.cfg").write_text(text + lines)
+        started = time.perf_counter()
+        for n in range(1, MEMBERS + 1):
+            with (directory / f"{n}" / "log").open("wb") as log:
+                processes.append(
+                    subprocess.Popen(
+                        recipe.line(directory / f"{n}" / "zoo.cfg"),
+                        cwd=directory,
+                        env=environment(),
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,
+                    )
+                )
+        for port in clients:
+            wait_for_a_write([port], started + PATIENCE, lambda: _last_words(recipe, directory))
+        formed = time.perf_counter()
+        members = [
+            Server(recipe, port, process.pid, formed, formed - started)
+            for port, process in zip(clients, processes, strict=True)
+        ]
+        yield Ensemble(members, processes, formed - started)
+    finally:
+        for process in processes:
+            stop(process)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _last_words(recipe: Recipe, directory: Path) -> str:
+    texts = [path.read_text(errors="replace") for path in sorted(directory.glob("*/log"))]
+    return f"{recipe.label} does not form:\n" + "\n".join(text[-1500:] for text in texts)
+
+
+def wait_for_a_write(ports: Sequence[int], deadline: float, explain: Callable[[], str]) -> float:
+    """Try one port after the other until a write is acknowledged; when that was."""
+    while time.perf_counter() < deadline:
+        for port in ports:
+            with suppress(OSError, frames.ReplyError), Client(port, timeout=2.0) as client:
+                client.call(frames.SET_DATA, frames.set_body("/zookeeper/quota", b""))
+                return time.perf_counter()
+        time.sleep(0.005)
+    raise SystemExit(explain())
+
+
+def alternate(
+    pair: tuple[Recipe, Recipe], repeats: int, line: Line, measure: Callable[[Ensemble], float]
+) -> Line:
+    """Let A and B form in turn, each afresh, and measure; the line with the medians and ratios filled in."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for recipe, values in zip(pair, found, strict=True):
+            with running(recipe) as ensemble:
+                values.append(measure(ensemble))
+            say(f"{line.what}: {recipe.label} {values[-1]:,.1f} {line.unit}")
+    ratios = tuple(a / b for a, b in zip(*found, strict=True))
+    return replace(line, a=median(found[0]), b=median(found[1]), pairs=ratios)
+
+
+def forming(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+    line = Line("formation from cold", "ms", 0, target=0.5)
+    yield alternate(pair, args.repeats, line, lambda ensemble: ensemble.forming * 1e3)
+
+
+def failing_over(ensemble: Ensemble) -> float:
+    """Milliseconds."""
+    time.sleep(1)
+    leader = ensemble.leader()
+    others = [member.port for n, member in enumerate(ensemble.members) if n != leader]
+    killed = time.perf_counter()
+    ensemble.processes[leader].kill()
+    done = wait_for_a_write(others, killed + PATIENCE, lambda: "nobody takes over")
+    return (done - killed) * 1e3
+
+
+def failover(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+    line = Line("leader killed to the next acknowledged write", "ms", 0, target=0.5)
+    yield alternate(pair, args.repeats, line, failing_over)
+
+
+def resident(ensemble: Ensemble) -> float:
+    """MiB."""
+    time.sleep(5)
+    return mean(member.resident_bytes() for member in ensemble.members) / 2**20
+
+
+def memory(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+    line = Line("resident memory of a member at rest", "MiB", 0, target=0.5)
+    yield alternate(pair, max(1, args.repeats // 3), line, resident)
+
+
+def writes(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+    """Both ensembles run side by side, and are loaded in turn: what idles costs little."""
+    for workload in ("set", "create"):
+        with running(pair[0]) as first, running(pair[1]) as second:
+            found: tuple[list[float], list[float]] = ([], [])
+            for turn in range(args.repeats + 1):
+                for recipe, ensemble, values in zip(pair, (first, second), found, strict=True):
+                    seconds = args.warmup if turn == 0 else args.seconds
+                    rate = loaded(ensemble, workload, seconds)
+                    say(
+                        f"{workload} {SHAPE}: {recipe.label} {rate:,.0f}/s{' (warming)' if turn == 0 else ''}"
+                    )
+                    if turn:
+                        values.append(rate)
+        ratios = tuple(a / b for a, b in zip(*found, strict=True))
+        line = Line(f"{workload}, {SHAPE} through three processes", "/s", 0, target=1.5, at_least=True)
+        yield replace(line, a=median(found[0]), b=median(found[1]), pairs=ratios)
+
+
+def loaded(ensemble: Ensemble, workload: str, seconds: float) -> float:
+    port, *others = [member.port for member in ensemble.members]
+    with Load(port, workload, SHAPE, others) as load:
+        return load.run(seconds).requests_per_second
+
+
+def arguments() -> argparse.Namespace:
+    parser = command_line(__doc__)
+    parser.add_argument("--only", metavar="NAMES", default=",".join(SECTIONS), help=f"({','.join(SECTIONS)})")
+    parser.add_argument("--repeats", type=int, default=5, help="measurements of each (5); a third for memory")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of writing at a time (2)")
+    parser.add_argument("--warmup", type=float, default=8.0, help="seconds of writing before (8)")
+    add_server_arguments(parser)
+    args = parser.parse_args()
+    args.only = args.only.split(",")
+    if unknown := set(args.only) - set(SECTIONS):
+        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    exit_on_sigterm()
+    # Members keep their data wherever they are: what is not durable is on a tmpfs, and not fsynced.
+    pair = recipes(args)
+    load_before = os.getloadavg()[0]
+    sections = {"writes": writes, "forming": forming, "failover": failover, "memory": memory}
+    lines = [line for name in args.only for line in sections[name](pair, args)]
+    print(f"Load average: {load_before:.1f} before, {os.getloadavg()[0]:.1f} after.\n")
+    head = ["three members", *(recipe.label for recipe in pair), "ratio", "of the pairs", "target"]
+    print(table(head, (line.cells() for line in lines)))
+
+
+if __name__ == "__main__":
+    main()
