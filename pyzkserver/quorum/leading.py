@@ -160,6 +160,10 @@ class Leading:
         """Commit what is decided, and tell everybody."""
         proposals = self.proposals
         while (decided := proposals.decided()) > proposals.committed:
+            if self._syncs:
+                # A learner's SYNC is answered before what was proposed after it is committed: its client counts
+                # on the order (``Leader.tryToCommit`` looks for syncs after each proposal).
+                decided = min(decided, self._syncs[0][0])
             proposals.commit(decided)
             self._commit_up_to(decided)
             while self._syncs and self._syncs[0][0] <= decided:

@@ -47,8 +47,8 @@ class Epochs:
             self._load(last_zxid >> 32)
         except OSError as error:
             raise DataDirectoryError(
-                f"{self._directory}: the epochs cannot be kept there: {error.strerror or error}. Mend the disk, or make"
-                " room on it, then start the server again"
+                f"{self._directory}: the epochs cannot be kept there: {error.strerror or error}. Mend the disk, or"
+                " make room on it, then start the server again"
             ) from error
 
     def _load(self, logged: int) -> None:

@@ -356,13 +356,13 @@ class SimDisk:
         return bytes(self._existing(path).seen)
 
     def surely(self, directory: Path) -> dict[str, bytes | bytearray]:
-        """The files in a directory that are there, as they are, whatever happens now.  Not counted."""
+        """The files in a directory that are there, as they are, whatever happens now; the newest first."""
         node: _Node | None = self._root
         for part in directory.parts[1:]:
             node = node.safe.get(part) if isinstance(node, _Directory) else None
         if not isinstance(node, _Directory):
             return {}
-        return {name: file.safe for name, file in node.safe.items() if isinstance(file, _File)}
+        return {name: file.safe for name, file in reversed(node.safe.items()) if isinstance(file, _File)}
 
     def put(self, path: Path, data: bytes) -> None:
         """Make that the file's bytes, and durable.  Neither counted nor failing."""

@@ -59,7 +59,8 @@ class SimStream(trio.abc.HalfCloseableStream):
         self._retry_due = False
         self._tries = 0
         self._trying_since = 0.0
-        self._changed = trio.lowlevel.ParkingLot()
+        self._readable = trio.lowlevel.ParkingLot()
+        self._writable = trio.lowlevel.ParkingLot()
         self._sending = self._receiving = False
         self.tap = network.tap(self)
         local.streams[self] = None
@@ -82,7 +83,7 @@ class SimStream(trio.abc.HalfCloseableStream):
             while rest:
                 room = self._room()
                 if room <= 0:
-                    await self._changed.park()
+                    await self._writable.park()
                     self._check_open(sending=True)
                     continue
                 piece, rest = rest[:room], rest[room:]
@@ -97,7 +98,7 @@ class SimStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
             self._check_open(sending=True)
             while self._room() <= 0:
-                await self._changed.park()
+                await self._writable.park()
                 self._check_open(sending=True)
         finally:
             self._sending = False
@@ -126,12 +127,12 @@ class SimStream(trio.abc.HalfCloseableStream):
             self._check_open(sending=False)
             while not self._unread and not self._end_arrived:
                 self._check_open(sending=False)
-                await self._changed.park()
+                await self._readable.park()
                 if self.closed:
                     raise trio.ClosedResourceError("this stream was closed")
             data = bytes(self._unread[: self.network.any_part(min(max_bytes, len(self._unread)))])
             del self._unread[: len(data)]
-            self.peer._wake()
+            self.peer._writable.unpark_all()
             return data
         finally:
             self._receiving = False
@@ -179,7 +180,8 @@ class SimStream(trio.abc.HalfCloseableStream):
         self._flying_bytes = self._delivered = 0
 
     def _wake(self) -> None:
-        self._changed.unpark_all()
+        self._readable.unpark_all()
+        self._writable.unpark_all()
 
     def _check_sending(self) -> None:
         if self._sending:
@@ -223,7 +225,7 @@ class SimStream(trio.abc.HalfCloseableStream):
                 self._flying_bytes -= len(self._flying.popleft().data)
             self._delivered = self._tries = 0
             self._trying_since = now
-            self._wake()
+            self._writable.unpark_all()
         if self._flying and self._flying[0].arrival <= now and not self._retry_due:
             self._try_again(now)
 
@@ -252,7 +254,7 @@ class SimStream(trio.abc.HalfCloseableStream):
             self._unread += packet.data
         else:
             self._end_arrived = True
-        self._wake()
+        self._readable.unpark_all()
 
     def _send_reset(self) -> None:
         """Nobody asks whether a reset arrived: it does, or is lost."""

@@ -1,0 +1,97 @@
+"""``python -m sim SEED`` or ``python -m sim --seeds 0-19999``, from ``tests/``: let worlds run, and tell of those
+that fail.
+
+One seed is told whole, with everything that was said; of many only the failures, each with the end of its story.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from .ensemble import Failed, World, live
+
+AT_ONCE = 20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
+    parser.add_argument("seed", type=int, nargs="?", help="let this world run, and tell its story")
+    parser.add_argument("--seeds", help="FIRST-LAST: let all these worlds run")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="how many at a time (all cores)"
+    )
+    parser.add_argument("--keep-going", type=int, default=5, metavar="N", help="stop after N failures (5)")
+    parser.add_argument("--pings", action="store_true", help="with one seed: tell of pings, too")
+    parser.add_argument(
+        "--story", type=int, default=60, metavar="LINES", help="how much of a failure's story (60)"
+    )
+    arguments = parser.parse_args()
+    logging.disable()
+    if arguments.seed is not None:
+        return tell(arguments.seed, pings=arguments.pings)
+    if not arguments.seeds:
+        parser.error("a seed, or --seeds FIRST-LAST")
+    first, _, last = arguments.seeds.partition("-")
+    return run_many(int(first), int(last or first), arguments)
+
+
+def tell(seed: int, *, pings: bool) -> int:
+    """One world, in every detail."""
+    world = World(seed)
+    failure = None
+    try:
+        world = live(seed, world=world)
+    except Failed as error:
+        failure = str(error).partition("\n\n")[0]
+    print("\n".join(world.transcript.lines(pings=pings)))
+    print(failure or f"seed {seed}: all is well; {world.summary()}")
+    return 1 if failure else 0
+
+
+def run_some(first: int, last: int) -> tuple[Counter[str], list[tuple[int, str]]]:
+    """These worlds, one after the other, in this process."""
+    counts: Counter[str] = Counter()
+    failures = []
+    for seed in range(first, last + 1):
+        try:
+            world = live(seed)
+        except Failed as error:
+            failures.append((seed, str(error)))
+        else:
+            counts.update(world.counts)
+    return counts, failures
+
+
+def run_many(first: int, last: int, arguments: Any) -> int:
+    started = time.monotonic()
+    counts: Counter[str] = Counter()
+    done = failed = 0
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        batches = [(start, min(start + AT_ONCE - 1, last)) for start in range(first, last + 1, AT_ONCE)]
+        jobs = {pool.submit(run_some, *batch): batch for batch in batches}
+        for job, (start, end) in jobs.items():
+            more, failures = job.result()
+            counts.update(more)
+            done += end - start + 1
+            for _, story in failures:
+                failed += 1
+                head, _, tale = story.partition("\n\n")
+                print(f"{head}\n\n" + "\n".join(tale.splitlines()[-arguments.story :]) + "\n", flush=True)
+            if failed >= arguments.keep_going:
+                pool.shutdown(cancel_futures=True)
+                break
+    took = time.monotonic() - started
+    print(
+        f"{done} worlds in {took:.1f} s, {failed} failed; "
+        + ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
