@@ -133,6 +133,6 @@ def test_part_of_kazoos_suite(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_kazoos_suite(tmp_path: Path) -> None:
-    """All of kazoo's tests pass against our server, but for those that need TLS, SASL or an ensemble."""
+    """All of kazoo's tests pass against our server, but for those that need TLS, SASL or an ensemble (DESELECTED)."""
     require(not missing_modules(), f"kazoo's test suite needs {missing_modules()}")
-    assert_all_passed(run_suite(tmp_path, files=(), timeout=1500), at_least=450)
+    assert_all_passed(run_suite(tmp_path, files=(), timeout=1500), at_least=475)
