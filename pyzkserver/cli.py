@@ -21,6 +21,9 @@ Starts a ZooKeeper server.  Without a zoo.cfg it listens on 127.0.0.1:2181 and k
 The words that Apache's QuorumPeerMain takes mean the same here: [-Dkey=value …] zoo.cfg, or
 PORT DATADIR [TICKTIME [MAXCNXNS]].
 
+A local ensemble of several servers, each a process (see its --help):
+  pyzkserver ensemble [N]
+
 Tools for data directories, each with its own --help (a zoo.cfg of such a name is given as ./log):
   pyzkserver log FILE…                        prints, verifies and repairs transaction logs
   pyzkserver snapshot FILE…                   says what is in snapshots, and verifies them
@@ -40,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .tools import command
 
         return command.run(arguments[0], arguments[1:])
+    if arguments and arguments[0] == "ensemble":
+        from . import ensemble
+
+        return ensemble.run(arguments[1:])
     options = _parse(arguments)
     _log_to_stderr(options)
     try:

@@ -24,7 +24,7 @@ LAYERS = [
     {"quorum", "serving"},  # these two never import each other
     {"member"},
     {"server"},
-    {"testing", "terminal", "tools", "cli", "__main__"},
+    {"testing", "terminal", "tools", "ensemble", "cli", "__main__"},
 ]
 FROM_STORAGE_UPWARDS = {"host"}
 

@@ -381,3 +381,43 @@ def test_quiet(command: Callable[..., Command]) -> None:
         status, log = command("-q", "--port", str(taken.getsockname()[1])).ended()
     assert status == 1
     assert log.count("\n") == 1
+
+
+# --- a local ensemble ---------------------------------------------------------------------------------------
+
+
+def test_an_ensemble_with_one_command() -> None:
+    """Each member is a process; it is told who leads, also after the leader was killed; SIGINT stops them all."""
+    command = [sys.executable, "-m", "pyzkserver", "ensemble", "3", "--port", "0", "--tick-time", "200"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+
+        def until(pattern: str) -> re.Match[str]:
+            text = ""
+            while (found := re.search(pattern, text)) is None:
+                ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+                assert ready, text
+                text += os.read(process.stdout.fileno(), 4096).decode()
+            return found
+
+        try:
+            led = until(r"member (\d) leads\n(?s:.*?)  leader .*pid (\d+)")
+            os.kill(int(led[2]), signal.SIGKILL)
+            again = until(rf"member ((?!{led[1]})\d) leads\n(?s:.*) ended .*pid {led[2]}\b")
+            pids = {int(pid) for pid in re.findall(r"pid (\d+)", again.string)}
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_port_that_is_taken_keeps_an_ensemble_from_starting() -> None:
+    """It says which, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "pyzkserver", "ensemble", "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1
+    assert f"port {port} is taken" in done.stderr

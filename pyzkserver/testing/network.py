@@ -7,12 +7,11 @@ sockets all the same.
 import errno
 import os
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 import trio
 
-from pyzkserver.host import Host
+from .clock import MovableHost
 
 __all__ = ["MemberHost", "Network"]
 
@@ -54,8 +53,9 @@ class Network:
         """A machine is gone: its connections are reset, and it listens no more."""
         for key, listener in list(self._listeners.items()):
             if listener.machine == machine:
+                # Whoever waits for connections there waits until it is stopped, for nobody has told it.
                 del self._listeners[key]
-                listener.end()
+                listener.refuse()
         for stream in list(self._streams):
             if machine in (stream.machine, stream.other.machine):
                 stream.reset()
@@ -94,14 +94,11 @@ class Network:
         self._streams.pop(stream, None)
 
 
-class MemberHost(Host):
+class MemberHost(MovableHost):
     """A member's machine: other members are reached through the network, everything else is real."""
 
-    def __init__(self, network: Network, name: str, wall_clock: Callable[[], float] | None = None) -> None:
-        if wall_clock is None:
-            super().__init__()
-        else:
-            super().__init__(wall_clock)
+    def __init__(self, network: Network, name: str) -> None:
+        super().__init__()
         self.network = network
         self.name = name
 
@@ -143,15 +140,15 @@ class _Listener(trio.abc.Listener[trio.abc.Stream]):
             await self._something.wait()
         return self._offered.popleft()
 
-    def end(self) -> None:
-        self._closed = True
-        self._network.forget_listener(self)
+    def refuse(self) -> None:
         while self._offered:
             self._offered.popleft().reset()
-        self._something.set()
 
     async def aclose(self) -> None:
-        self.end()
+        self._closed = True
+        self._network.forget_listener(self)
+        self.refuse()
+        self._something.set()
         await trio.lowlevel.checkpoint()
 
 

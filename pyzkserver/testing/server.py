@@ -101,12 +101,18 @@ class Server(Restarting, Assertions, Disturbed):
         self._ended.clear()
         self._tell_start, self._tell_end = tell, None
         self._scope = trio.CancelScope()
-        self._host = MovableHost() if self._resumption is None else self._resumption.host
+        self._host = self._new_host() if self._resumption is None else self._resumption.host
         self._begin()
-        # One that has files to read may take long, and must not keep others waiting.
-        reads = self.config.data_dir is not None or isinstance(self._contents, str | os.PathLike)
-        self._loop = Loop().start() if reads else Loop.acquire()
+        self._loop = self._new_loop()
         self._loop.spawn(self._serve)
+
+    def _new_host(self) -> MovableHost:
+        return MovableHost()
+
+    def _new_loop(self) -> Loop:
+        """One that has files to read may take long, and must not keep others waiting."""
+        reads = self.config.data_dir is not None or isinstance(self._contents, str | os.PathLike)
+        return Loop().start() if reads else Loop.acquire()
 
     def _finish_start(self) -> None:
         if self._failure is not None:

@@ -131,7 +131,7 @@ class Member:
         self.scope: trio.CancelScope | None = None
 
     async def live(self, task_status: trio.TaskStatus[None]) -> None:
-        host: Host = MemberHost(self.stage.network, f"m{self.sid}", trio.current_time)
+        host: Host = MemberHost(self.stage.network, f"m{self.sid}")
         config = self.stage.config(self.sid)
         store = Store(config, host, self.disk)
         history = History(store, config, DataTree)

@@ -1,0 +1,355 @@
+"""An ensemble for tests: members in this process that elect, replicate, fail and come back.
+
+They speak Apache's protocols with each other over a network of their own (``network.py``), any link of which can
+be cut; clients come by real sockets.
+"""
+
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import trio
+
+from pyzkserver.config import FOUR_LETTER_WORDS, Config
+from pyzkserver.quorum.peer import Peer
+from pyzkserver.storage.memory_disk import MemoryDisk
+from pyzkserver.wire.election import ServerState
+
+from .clock import MovableHost
+from .contents import Contents
+from .loop import Loop
+from .network import MemberHost, Network
+from .server import Server
+from .waiting import told
+
+__all__ = ["Ensemble", "EnsembleMember", "NotFormed"]
+
+_SETTINGS: dict[str, Any] = {
+    "max_client_cnxns": 0,
+    "four_letter_words": FOUR_LETTER_WORDS,
+    "extended_types_enabled": True,
+    # Members in one process hear of each other in microseconds: ticks need not be as long as on a network.
+    "tick_time": 200,
+    "init_limit": 50,
+    "sync_limit": 10,
+    "min_session_timeout": 400,
+    "max_session_timeout": 60_000,
+    "min_notification_interval": 20,
+    "observer_election_delay_ms": 20,
+}
+"""Where it differs from Apache's defaults, unless told otherwise."""
+
+
+class NotFormed(RuntimeError):
+    """There was no leader in time; the message says what each member was doing."""
+
+
+class EnsembleMember(Server):
+    """One member.  What can be done with a Server can be done with it; ``kill``, ``restart`` … besides."""
+
+    def __init__(self, ensemble: "Ensemble", sid: int, config: Config) -> None:
+        super().__init__(config)
+        self.ensemble = ensemble
+        self.sid = sid
+        self._memory = MemoryDisk()
+
+    def __repr__(self) -> str:
+        return f"<member {self.sid}: {self.mode}>"
+
+    # how it is hosted
+
+    def _new_host(self) -> MovableHost:
+        host = MemberHost(self.ensemble.network, _machine(self.sid))
+        host.memory = self._memory
+        return host
+
+    def _new_loop(self) -> Loop:
+        return Loop.acquire()  # all in one: they share a network
+
+    async def _bring_in(self, contents: Contents | None) -> None:
+        """Nothing: what an ensemble holds is written by clients."""
+
+    # what it is
+
+    @property
+    def peer(self) -> Peer:
+        """Its life among the others.  It lives in another thread: see ``run``."""
+        peer = self.running.peer
+        assert peer is not None
+        return peer
+
+    @property
+    def mode(self) -> str:
+        """leader, follower, observer, read-only; looking without a leader; stopped."""
+        if not self.is_running:
+            return "stopped"
+        service = self.running.service
+        return service.replica.role.mode if service.serving else "looking"
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether it leads, and serves."""
+        return self.mode == "leader"
+
+    # what can happen to it
+
+    def kill(self) -> None:
+        """Let it end as if its process was killed: its connections are reset, what it has on disk stays."""
+        self.ensemble._in_loop(self.ensemble.network.fail, _machine(self.sid))
+        self.stop()
+
+    def restart(self, *, keep_data: bool = True, wait: bool = True) -> None:
+        """Start it again, on the port that it had; kill it before if it runs.
+
+        Without its data it is a new member with an old name: it may not vote for what it has forgotten, so never
+        let a majority of an ensemble forget.  ``wait``: return when it serves clients.  Raises NotFormed.
+        """
+        if self._loop is not None:
+            self.kill()
+        if not keep_data:
+            self._forget()
+        self.start()
+        if wait:
+            self.ensemble.wait_until(lambda: self.mode not in ("stopped", "looking"), f"{self!r} to serve")
+
+    def _forget(self) -> None:
+        self._memory = MemoryDisk()
+        for directory in {self.config.data_dir, self.config.data_log_dir} - {None}:
+            assert directory is not None
+            for path in (directory / "version-2").glob("*"):
+                path.unlink()
+
+    def isolate(self) -> None:
+        """Cut its links to all other members; its clients still reach it."""
+        others = [sid for sid in self.ensemble.members if sid != self.sid]
+        self.ensemble.partition([self.sid], others)
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """``isolate`` for a while."""
+        self.isolate()
+        try:
+            yield
+        finally:
+            self.ensemble.heal()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let nothing in or out, of members or clients, and tell nobody: as a process that is stopped (SIGSTOP).
+
+        Its own clock goes on, so after syncLimit it gives up its role as the others give it up.
+        """
+        with self.faults.silence():
+            self.isolate()
+            try:
+                yield
+            finally:
+                self.ensemble.heal()
+
+
+class Ensemble:
+    """``size`` voting members and some ``observers``, numbered from 1, in one thread of this process.
+
+    ::
+
+        with Ensemble(3) as ensemble:
+            client = KazooClient(ensemble.hosts)
+            ensemble.leader.kill()
+
+    ``async with`` does the same under Trio and asyncio.  Keyword arguments are those of Config, for all members.
+    Data is kept in memory, and survives ``restart``; ``data_dir`` is a directory in which each gets one of its
+    own.
+    """
+
+    def __init__(
+        self, size: int = 3, *, observers: int = 0, data_dir: str | Path | None = None, **settings: Any
+    ) -> None:
+        if size < 1 or (size == 1 and settings.get("standalone_enabled", True)):
+            raise ValueError("an ensemble has two voting members at least; Server is a server alone")
+        self.network = Network()
+        self._ports = [_reserved() for _ in range(size + observers)]
+        servers = tuple(
+            (
+                sid,
+                f"{_machine(sid)}:2888:3888:{'participant' if sid <= size else 'observer'}"
+                f";127.0.0.1:{self._ports[sid - 1].getsockname()[1]}",
+            )
+            for sid in range(1, size + observers + 1)
+        )
+        self.members: dict[int, EnsembleMember] = {}
+        for sid, _ in servers:
+            own: dict[str, Any] = {**_SETTINGS, **settings, "servers": servers, "server_id": sid}
+            own["client_port"] = self._ports[sid - 1].getsockname()[1]
+            if data_dir is not None:
+                own["data_dir"] = Path(data_dir) / str(sid)
+            self.members[sid] = EnsembleMember(self, sid, Config(**own))
+        self._loop: Loop | None = None
+
+    def __getitem__(self, sid: int) -> EnsembleMember:
+        return self.members[sid]
+
+    def __iter__(self) -> Iterator[EnsembleMember]:
+        return iter(self.members.values())
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    # its life
+
+    def start(self) -> Self:
+        """Start all; returns when there is a leader and all members serve.  Raises NotFormed."""
+        self._loop = Loop.acquire()
+        try:
+            for member in self:
+                member.start()
+            self.wait_until_formed()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop all that run."""
+        if self._loop is None:
+            return
+        loop, self._loop = self._loop, None
+        try:
+            for member in self:
+                member.stop()
+        finally:
+            for port in self._ports:
+                port.close()
+            loop.release()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        self._loop = Loop.acquire()
+        try:
+            for member in self:
+                await told(member._start)
+                member._finish_start()
+            await told(self._begin_waiting)
+            self.wait_until_formed(0.1)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _begin_waiting(self, tell: Callable[[], None]) -> None:
+        async def wait() -> None:
+            await self._until(self._formed, 10)
+            tell()
+
+        assert self._loop is not None
+        self._loop.spawn(wait)
+
+    # what it is
+
+    @property
+    def hosts(self) -> str:
+        """The connect string of all members, those that do not run as well."""
+        return ",".join(f"127.0.0.1:{port.getsockname()[1]}" for port in self._ports)
+
+    @property
+    def leader(self) -> EnsembleMember:
+        """The member that leads.  Raises NotFormed if none does at the moment."""
+        leaders = [member for member in self if member.is_leader]
+        if not leaders:
+            raise NotFormed(f"there is no leader: {self.describe()}")
+        # Of two, the one that nobody follows any more has not noticed it yet.
+        return max(leaders, key=lambda member: member.peer.vote.peer_epoch)
+
+    @property
+    def followers(self) -> list[EnsembleMember]:
+        """Those that follow, and serve."""
+        return [member for member in self if member.mode == "follower"]
+
+    @property
+    def observers(self) -> list[EnsembleMember]:
+        """Those that observe, and serve."""
+        return [member for member in self if member.mode == "observer"]
+
+    def describe(self) -> str:
+        """What each member is doing, for people."""
+        return ", ".join(f"{member.sid} {member.mode}" for member in self)
+
+    # waiting
+
+    def wait_until_formed(self, timeout: float = 10) -> EnsembleMember:
+        """Wait until all members that run serve clients of one leader, and return it.  Raises NotFormed."""
+        self.wait_until(self._formed, "the ensemble to form", timeout)
+        return self.leader
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 10) -> None:
+        """Wait until ``condition`` is true, which is asked in the members' thread.  Raises NotFormed."""
+        if not self._in_loop(self._until, condition, timeout):
+            raise NotFormed(f"waited {timeout:g} s for {what}: {self.describe()}")
+
+    async def _until(self, condition: Callable[[], bool], timeout: float) -> bool:
+        with trio.move_on_after(timeout):
+            while not condition():
+                await trio.sleep(0.002)
+            return True
+        return False
+
+    def _formed(self) -> bool:
+        running = [member for member in self if member.is_running]
+        serving = [member for member in running if member.mode not in ("looking", "stopped")]
+        leading = [member for member in running if member.peer.state is ServerState.LEADING]
+        epochs = {member.peer.vote.peer_epoch for member in running}
+        expected = [member for member in running if member.config.leader_serves or member not in leading]
+        return len(leading) == len(epochs) == 1 and all(member in serving for member in expected)
+
+    def _in_loop(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if self._loop is None:
+            raise RuntimeError("this ensemble is not running: use it in a with statement, or call start()")
+        return self._loop.run(function, *arguments)
+
+    # what can happen to it
+
+    def partition(self, *groups: Iterable[int]) -> None:
+        """Cut every link between members (by number) of different groups.  Links within a group are not touched."""
+        parts = [frozenset(group) for group in groups]
+        for part in parts:
+            for other in parts:
+                if part is not other:
+                    for one in part:
+                        for two in other - part:
+                            self._in_loop(self.network.cut, _machine(one), _machine(two))
+
+    def heal(self) -> None:
+        """Mend every link."""
+        for one in self.members:
+            for two in self.members:
+                if one < two:
+                    self._in_loop(self.network.mend, _machine(one), _machine(two))
+
+
+def _machine(sid: int) -> str:
+    return f"member{sid}"
+
+
+def _reserved() -> socket.socket:
+    """A port that stays this ensemble's while a member is down: bound, and not listened on.
+
+    The member's own socket may be bound there as well (SO_REUSEADDR), since only one of them listens.
+    """
+    port = socket.socket()
+    port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port.bind(("127.0.0.1", 0))
+    return port

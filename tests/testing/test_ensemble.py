@@ -1,0 +1,190 @@
+"""Ensembles for tests: what happens to their members is what was asked for, and clients see it."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import trio
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
+
+from pyzkserver.testing.ensemble import Ensemble, NotFormed
+
+
+@pytest.fixture(scope="module")
+def ensemble() -> Iterator[Ensemble]:
+    """One for all tests here, whole again after each."""
+    with Ensemble(3, observers=1) as ensemble:
+        yield ensemble
+
+
+@pytest.fixture(autouse=True)
+def whole(ensemble: Ensemble) -> Iterator[None]:
+    yield
+    ensemble.heal()
+    for member in ensemble:
+        if not member.is_running:
+            member.restart(wait=False)
+    ensemble.wait_until_formed()
+
+
+def connected(hosts: str) -> KazooClient:
+    client = KazooClient(hosts, timeout=5, connection_retry={"max_tries": -1, "delay": 0.01, "max_delay": 0.05})
+    client.start(timeout=10)
+    return client
+
+
+def leave(client: KazooClient) -> None:
+    client.stop()
+    client.close()
+
+
+@pytest.fixture
+def client(ensemble: Ensemble) -> Iterator[KazooClient]:
+    client = connected(ensemble.hosts)
+    yield client
+    leave(client)
+
+
+def test_it_forms_at_once(ensemble: Ensemble) -> None:
+    """An ensemble takes some hundredths of a second, and says who does what."""
+    started = time.perf_counter()
+    with Ensemble(3) as other:
+        assert time.perf_counter() - started < 1
+        assert len(other.followers) == 2
+        assert other.leader.is_leader
+        assert other.describe().count("follower") == 2
+    assert [member.mode for member in other] == ["stopped"] * 3
+    assert [member.mode for member in ensemble.observers] == ["observer"]
+
+
+def test_what_is_written_at_one_member_is_read_at_another(ensemble: Ensemble) -> None:
+    """Through leader, follower and observer; sync makes sure of it."""
+    for writer in ensemble:
+        there = connected(writer.hosts)
+        there.create(f"/from{writer.sid}", b"data")
+        for reader in ensemble:
+            here = connected(reader.hosts)
+            here.sync("/")
+            assert here.get(f"/from{writer.sid}")[0] == b"data"
+            leave(here)
+        there.delete(f"/from{writer.sid}")
+        leave(there)
+
+
+def test_killing_the_leader_costs_a_moment(ensemble: Ensemble, client: KazooClient) -> None:
+    """Another member leads, the client goes on with its session, and the old leader comes back as a follower."""
+    client.create("/mine", ephemeral=True)
+    session = client.client_id
+    old = ensemble.leader
+    old.kill()
+    assert old.mode == "stopped"
+    new = ensemble.wait_until_formed()
+    assert new is not old
+    client.retry(client.create, "/after")
+    assert client.client_id == session
+    assert client.exists("/mine")
+    old.restart()
+    assert old.mode == "follower"
+    reader = connected(old.hosts)
+    assert reader.exists("/after")
+    leave(reader)
+    client.delete("/after")
+
+
+def test_without_a_quorum_nobody_is_served(ensemble: Ensemble) -> None:
+    """Two of three voters gone: the last one ends its role; back with one of them it goes on."""
+    voters = [ensemble.leader, *ensemble.followers]
+    for member in voters[:2]:
+        member.kill()
+    ensemble.wait_until(lambda: voters[2].mode == "looking", "the last one to notice")
+    with pytest.raises(NotFormed, match="no leader"):
+        _ = ensemble.leader
+    voters[0].restart()
+    assert ensemble.wait_until_formed() in (voters[0], voters[2])
+
+
+def test_a_member_that_lost_its_data_gets_it_again(ensemble: Ensemble, client: KazooClient) -> None:
+    """restart(keep_data=False) brings an empty member, which the leader fills."""
+    client.create("/kept", b"all of it")
+    member = ensemble.followers[0]
+    member.restart(keep_data=False)
+    reader = connected(member.hosts)
+    reader.sync("/")
+    assert reader.get("/kept")[0] == b"all of it"
+    leave(reader)
+    client.delete("/kept")
+
+
+def test_an_isolated_leader_is_replaced(ensemble: Ensemble) -> None:
+    """The others elect another one; the isolated one stops to serve, and what it had not committed is gone."""
+    old = ensemble.leader
+    with old.isolated():
+        ensemble.wait_until(lambda: old.mode == "looking", "the old leader to notice")
+        ensemble.wait_until(
+            lambda: any(member.is_leader for member in ensemble if member is not old), "a new leader"
+        )
+    assert ensemble.wait_until_formed() is not old
+
+
+def test_a_paused_member_answers_nobody(ensemble: Ensemble) -> None:
+    """Its client hears nothing; the others go on without it, and it comes back."""
+    member = ensemble.followers[0]
+    client = connected(member.hosts)
+    with member.paused():
+        waiting = client.exists_async("/")
+        assert not waiting.wait(0.3)
+    ensemble.wait_until_formed()
+    leave(client)
+
+
+def test_a_partition_is_healed(ensemble: Ensemble) -> None:
+    """Groups of members: the larger one goes on."""
+    leader, follower, other = (ensemble.leader, *ensemble.followers)
+    ensemble.partition([leader.sid], [follower.sid, other.sid])
+    ensemble.wait_until(lambda: follower.is_leader or other.is_leader, "the majority to go on")
+    ensemble.heal()
+    ensemble.wait_until_formed()
+
+
+def test_data_directories_are_used(tmp_path) -> None:
+    """With data_dir each member keeps its own directory there, and goes on from it."""
+    with Ensemble(3, data_dir=tmp_path) as ensemble:
+        client = connected(ensemble.hosts)
+        client.create("/on-disk")
+        leave(client)
+        assert (tmp_path / "1" / "version-2" / "currentEpoch").exists()
+        for member in ensemble:
+            member.kill()
+        for member in ensemble:
+            member.restart(wait=False)
+        ensemble.wait_until_formed()
+        client = connected(ensemble.hosts)
+        assert client.exists("/on-disk")
+        leave(client)
+
+
+def test_under_trio() -> None:
+    """async with, beside tasks of one's own."""
+
+    async def main() -> str:
+        async with Ensemble(3) as ensemble:
+            return ensemble.describe()
+
+    assert "leader" in trio.run(main)
+
+
+def test_watches_fire_at_other_members(ensemble: Ensemble, client: KazooClient) -> None:
+    """A watch that was set at one member hears of a write through another."""
+    reader = connected(ensemble.followers[0].hosts)
+    told: list[str] = []
+    with pytest.raises(NoNodeError):
+        reader.get("/watched")
+    reader.exists("/watched", watch=lambda event: told.append(event.type))
+    client.create("/watched")
+    deadline = time.monotonic() + 5
+    while not told and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert told == ["CREATED"]
+    client.delete("/watched")
+    leave(reader)
