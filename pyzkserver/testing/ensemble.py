@@ -38,6 +38,8 @@ _SETTINGS: dict[str, Any] = {
     "min_session_timeout": 400,
     "max_session_timeout": 60_000,
     "min_notification_interval": 20,
+    # One that was elected by a member which is killed before it follows does not wait for it for initLimit.
+    "max_time_to_wait_for_epoch": 100,
     "observer_election_delay_ms": 20,
 }
 """Where it differs from Apache's defaults, unless told otherwise."""
@@ -98,8 +100,14 @@ class EnsembleMember(Server):
 
     def kill(self) -> None:
         """Let it end as if its process was killed: its connections are reset, what it has on disk stays."""
-        self.ensemble._in_loop(self.ensemble.network.fail, _machine(self.sid))
-        self.stop()
+        if self._loop is not None:
+            self.ensemble._in_loop(self._die)
+            self.stop()
+
+    def _die(self) -> None:
+        """In one step, so that it notices nothing."""
+        self.ensemble.network.fail(_machine(self.sid))
+        self._scope.cancel()
 
     def restart(self, *, keep_data: bool = True, wait: bool = True) -> None:
         """Start it again, on the port that it had; kill it before if it runs.

@@ -29,7 +29,9 @@ def whole(ensemble: Ensemble) -> Iterator[None]:
 
 
 def connected(hosts: str) -> KazooClient:
-    client = KazooClient(hosts, timeout=5, connection_retry={"max_tries": -1, "delay": 0.01, "max_delay": 0.05})
+    client = KazooClient(
+        hosts, timeout=5, connection_retry={"max_tries": -1, "delay": 0.01, "max_delay": 0.05}
+    )
     client.start(timeout=10)
     return client
 
