@@ -123,6 +123,15 @@ class EnsembleMember(Server):
         if wait:
             self.ensemble.wait_until(lambda: self.mode not in ("stopped", "looking"), f"{self!r} to serve")
 
+    @contextmanager
+    def down(self, *, keep_data: bool = True) -> Iterator[None]:
+        """It is killed at the beginning of this block, and started again at its end."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.restart(keep_data=keep_data)
+
     def _forget(self) -> None:
         self._memory = MemoryDisk()
         for directory in {self.config.data_dir, self.config.data_log_dir} - {None}:

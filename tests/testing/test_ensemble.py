@@ -110,7 +110,8 @@ def test_a_member_that_lost_its_data_gets_it_again(ensemble: Ensemble, client: K
     """restart(keep_data=False) brings an empty member, which the leader fills."""
     client.create("/kept", b"all of it")
     member = ensemble.followers[0]
-    member.restart(keep_data=False)
+    with member.down(keep_data=False):
+        assert member.mode == "stopped"
     reader = connected(member.hosts)
     reader.sync("/")
     assert reader.get("/kept")[0] == b"all of it"
