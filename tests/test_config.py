@@ -300,7 +300,7 @@ EXAMPLES = {
     "preAllocSize": ("100", 100),
     "txnLogSizeLimitInKb": ("1000", 1000),
     "snapSizeLimitInKb": ("0", 0),
-    "snapshotSizeFactor": ("0.5", 0.5),
+    "snapshotSizeFactor": ("-1", -1.0),
     "commitLogCount": ("1000", 1000),
     "fsync.warningthresholdms": ("20", 20),
     "snapshot.compression.method": ("GZ", "gz"),

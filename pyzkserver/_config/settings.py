@@ -101,7 +101,7 @@ STORAGE = (
     Key("snapSizeLimitInKb", _PROPERTY, Whole(0, LONG_MAX, decoded=True, floor=0), "snap_size_limit_in_kb",
         "KiB of log between snapshots; 0 is no limit"),
     Key("snapshotSizeFactor", _PROPERTY, Fraction(1), "snapshot_size_factor",
-        "a learner whose gap in the log exceeds this part of a snapshot gets a snapshot"),
+        "a learner that lacks more log than this part of a snapshot gets one; 0 is no limit, -1 always"),
     Key("commitLogCount", _PROPERTY, Whole(500, floor=500), "commit_log_count",
         "transactions kept in memory for learners"),
     Key("fsync.warningthresholdms", _BARE, Whole(0, LONG_MAX, decoded=True), "fsync_warning_threshold_ms",

@@ -131,17 +131,17 @@ def decode_integer(text: str) -> int:
 
 
 class Fraction:
-    """A number up to ``high``."""
+    """A number up to ``high``; whatever is below 0 means the same."""
 
     def __init__(self, high: float) -> None:
         self._high = high
-        self.allowed = self.allowed_keyword = f"a number from 0 to {high:g}"
+        self.allowed = self.allowed_keyword = f"a number from 0 to {high:g}, or -1"
 
     def parse(self, text: str) -> float:
         return self.check(float(text))
 
     def check(self, value: object) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= self._high:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value <= self._high:
             raise ValueError
         return float(value)
 

@@ -91,7 +91,7 @@ def test_diff(leader: str, follower: str, how: str, tmp_path: Path) -> None:
 
 def test_diff_from_the_log(leader: str, follower: str, tmp_path: Path) -> None:
     """It missed more than the leader has at hand, and the leader's log holds it."""
-    properties = {"zookeeper.snapshotSizeFactor": "100000"}
+    properties = {"zookeeper.snapshotSizeFactor": "0"}
     with ensemble(tmp_path, (leader, leader, follower), properties=properties) as running:
         client = formed(running)
         running[3].kill()

@@ -197,7 +197,6 @@ def moving_sessions(running: Ensemble) -> None:
 
 
 @pytest.mark.interop
-@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_two_of_ours_and_one_of_apaches(tmp_path: Path) -> None:
     """The quick one: whoever leads, clients of all members live one life, and a member comes back."""
