@@ -14,6 +14,7 @@ from collections.abc import Callable
 import trio
 
 from .admission import Admission, client_address, prepare_socket
+from .forking import left_to_the_parent
 from .links import Acceptor, Deadlines, Link
 from .service import Service
 from .signals import Signal
@@ -54,6 +55,7 @@ class EpollPlane:
         self._after_pass: list[Callable[[], None]] = []
         self._signals: dict[int, tuple[Signal, Callable[[], None]]] = {}
         """By which other threads are heard of, and what to do then."""
+        left_to_the_parent(self)
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Call this when the pass over the connections is through; or soon, where there is none."""
@@ -290,6 +292,18 @@ class EpollPlane:
             self._close(link)
         for signal, _ in self._signals.values():
             signal.close()
+        self._signals.clear()
+        self._epoll.close()
+
+    def abandon(self) -> None:
+        """In a forked child: everything here is the parent's, and so is the thread that would look after it."""
+        for link in self._links.values():
+            link.sock.close()
+        self._links.clear()
+        if self._acceptor is not None:
+            self._acceptor.close()
+        for descriptor in self._signals:
+            os.close(descriptor)  # whatever lock another thread held is held for ever
         self._signals.clear()
         self._epoll.close()
 

@@ -101,6 +101,10 @@ class Acceptor:
             self._epoll.register(self._listener.fileno(), select.EPOLLIN)
             self._listening = True
 
+    def close(self) -> None:
+        """Close the listening socket, in this process."""
+        self._listener.close()
+
     def accept(self) -> None:
         """Take in those who wait, or as many as a pass has time for."""
         for _ in range(_ACCEPTS_PER_PASS):

@@ -176,7 +176,12 @@ class RealDisk:
         except BlockingIOError:
             os.close(descriptor)
             return None
-        return lambda: os.close(descriptor)
+
+        def unlock() -> None:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may hold the same descriptor
+            os.close(descriptor)
+
+        return unlock
 
 
 class Worker(Protocol):

@@ -5,6 +5,7 @@ What can be done with one that runs is in the mixins: ``control.py`` and its lik
 
 import os
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import TracebackType
@@ -70,6 +71,9 @@ class Server(Restarting, Assertions, Disturbed):
         self._ended = threading.Event()
         self._tell_start: Callable[[], None]
         self._tell_end: Callable[[], None] | None = None
+        self._parent = 0
+        """In a forked child: the process that this server runs in."""
+        _servers.add(self)
 
     # its life
 
@@ -86,7 +90,7 @@ class Server(Restarting, Assertions, Disturbed):
 
         Raises the error that ended the server, if one did.
         """
-        if self._loop is None:
+        if self._loop is None or self._parent:
             return
         over = threading.Event()
         self._stop(over.set)
@@ -95,6 +99,8 @@ class Server(Restarting, Assertions, Disturbed):
 
     def _start(self, tell: Callable[[], None]) -> None:
         """Begin to start it; ``tell`` is called in another thread when it serves, or has failed."""
+        if self._parent:
+            self._parent, self._loop = 0, None  # one of this process's own, then
         if self._loop is not None:
             raise RuntimeError("this server is running already")
         self._failure = None
@@ -194,7 +200,7 @@ class Server(Restarting, Assertions, Disturbed):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._loop is None:
+        if self._loop is None or self._parent:
             return
         try:
             await told(self._stop)
@@ -213,12 +219,12 @@ class Server(Restarting, Assertions, Disturbed):
     @property
     def is_running(self) -> bool:
         """Whether it serves."""
-        return self._running is not None and not self._ended.is_set()
+        return self._running is not None and not self._ended.is_set() and not self._parent
 
     @property
     def in_its_thread(self) -> bool:
         """Whether the caller is in the server's thread, which must not wait."""
-        return self._loop is not None and self._loop.is_here
+        return self._loop is not None and self._loop.is_here and not self._parent
 
     @property
     def port(self) -> int:
@@ -241,10 +247,30 @@ class Server(Restarting, Assertions, Disturbed):
         Trio loop.  In that thread itself (a callback of the server's) a plain function is called at once.
         """
         self.running  # noqa: B018  raises where there is none
+        if self._parent:
+            raise RuntimeError(
+                f"this server runs in process {self._parent}, of which this one ({os.getpid()}) is a fork: here"
+                " clients can connect to it (hosts, port), and that is all. Start a Server of this process's own"
+            )
         assert self._loop is not None
         if self._ended.is_set():
             raise RuntimeError("this server has ended by an error of its own") from self._failure
         return self._loop.run(function, *arguments)
+
+
+_servers: "weakref.WeakSet[Server]" = weakref.WeakSet()
+
+
+def _leave_to_the_parent() -> None:
+    """In a forked child: no server runs here, for their threads are not here."""
+    for server in list(_servers):
+        if server._loop is not None and not server._parent:
+            server._parent = os.getppid()
+            server._ended = threading.Event()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 def _unwrapped(failure: BaseException) -> BaseException:
