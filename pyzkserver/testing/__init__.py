@@ -1,1 +1,55 @@
-"""Servers for tests: hosted for synchronous code, and as pytest fixtures."""
+"""Servers for tests: hosted for code of any kind, with contents, a clock and faults in the test's hands."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .case import ZooKeeperMixin
+    from .clients import KazooMissing, kazoo_client
+    from .contents import Contents, ContentsError, State, Tree, Znode
+    from .server import Server
+    from .views import NodeView, SessionView, WatchView
+
+__all__ = [
+    "Contents",
+    "ContentsError",
+    "KazooMissing",
+    "NodeView",
+    "Server",
+    "SessionView",
+    "State",
+    "Tree",
+    "WatchView",
+    "Znode",
+    "ZooKeeperMixin",
+    "kazoo_client",
+]
+
+# Where each name comes from.  Imported when first asked for: the pytest plugin is in here, and costs nothing.
+_HOMES = {
+    "Contents": "contents",
+    "ContentsError": "contents",
+    "KazooMissing": "clients",
+    "NodeView": "views",
+    "Server": "server",
+    "SessionView": "views",
+    "State": "contents",
+    "Tree": "contents",
+    "WatchView": "views",
+    "ZooKeeperMixin": "case",
+    "Znode": "contents",
+    "kazoo_client": "clients",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
