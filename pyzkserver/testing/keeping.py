@@ -36,9 +36,9 @@ class Keeping(Control):
 
     async def _bring_in(self, contents: Contents | None) -> None:
         """What it begins with, and is reset to."""
+        # The server is ready, but the task behind its port may have to take its first step yet.
+        await trio.lowlevel.checkpoint()
         if contents is not None:
-            # The server is ready, but the task behind its port may have to take its first step yet.
-            await trio.lowlevel.checkpoint()
             read = contents_of(contents)
             if isinstance(read, State):
                 self._put_back(read, frozenset(), first=True)
