@@ -74,12 +74,12 @@ class Writing(Outgoing):
         """A write of this connection's is done: answer it, and the reads that waited behind it."""
         if self.aborted:
             return
-        if applied.err == ErrorCode.SESSION_MOVED:
-            # The client is connected to another member, and this connection is forgotten: an answer could only
-            # mislead it (ZOOKEEPER-710).
-            self.session_ended()
-            return
         if applied.err:
+            if applied.err == ErrorCode.SESSION_MOVED:
+                # The client is connected to another member, and this connection is forgotten: an answer could
+                # only mislead it (ZOOKEEPER-710).
+                self.session_ended()
+                return
             self._reply(proposal.cxid, applied.err)
         elif proposal.op == _CREATE_SESSION:
             self._welcome(valid=True)
