@@ -8,7 +8,7 @@ hold its leader's history is said in ``learner.py``.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyzkserver.replica.replica import Proposal, Replica
@@ -77,6 +77,10 @@ class Following:
     def mode(self) -> str:
         """What monitoring is told."""
         return "follower" if self.voting else "observer"
+
+    def gauges(self) -> Mapping[str, int]:
+        """None: nobody learns from it."""
+        return {}
 
     def __init__(self, replica: Replica, send: Callable[[bytes], None], *, voting: bool) -> None:
         self.replica = replica

@@ -8,7 +8,7 @@ Who connects, and how a learner comes to hold the leader's history, is said in `
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from pyzkserver.replica.replica import Proposal, Replica
@@ -60,6 +60,15 @@ class Leading:
 
     mode = "leader"
     asks_elsewhere = False
+
+    def gauges(self) -> Mapping[str, int]:
+        """Who learns from it (``LeaderZooKeeperServer.registerMetrics``)."""
+        return {
+            "learners": len(self.followers) + len(self.observers),
+            "synced_followers": len(self.followers),
+            "synced_observers": len(self.observers),
+            "pending_syncs": len(self._syncs),
+        }
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ Plain synchronous calls: nothing here waits.  Reads do not come here; see ``stat
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
@@ -93,6 +93,9 @@ class _NoRole:
 
     mode = "none"
     asks_elsewhere = False
+
+    def gauges(self) -> Mapping[str, int]:
+        return {}
 
     def submit(self, proposal: Proposal) -> None:
         raise RuntimeError("this replica has no role yet")

@@ -1,6 +1,6 @@
 """What a role must answer.  Standalone server, leader and learner differ in this and no more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ class Role(Protocol):
 
         Then they come to ``submit`` as their bytes, and sync comes there too: it has to wait for that member.
         """
+
+    def gauges(self) -> Mapping[str, int]:
+        """Numbers of its own that monitoring is told, by their names in the word mntr (without ``zk_``)."""
 
     def submit(self, proposal: "Proposal") -> None:
         """A write was asked for here: get it decided and into the log."""

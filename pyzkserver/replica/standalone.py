@@ -1,6 +1,6 @@
 """The trivial role: what a standalone server's log holds is decided."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .replica import Proposal, Replica
 
@@ -15,6 +15,10 @@ class Standalone:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+
+    def gauges(self) -> Mapping[str, int]:
+        """None."""
+        return {}
 
     def submit(self, proposal: Proposal) -> None:
         """Judge it, log it; it is committed when the log has it safe."""

@@ -127,7 +127,8 @@ def mntr(service: "Service", asker: "Connection") -> str:
     Datadog takes the first line for the version whatever it says.
     """
     values = {"version": FULL_VERSION, "server_state": _mode(service)}
-    numbers = {**_gauges(service), **_descriptors(), **_counters(service)}
+    role = service.replica.role
+    numbers = {**_gauges(service), **_descriptors(), **_counters(service), **role.gauges()}
     values.update({key: str(number) for key, number in numbers.items()})
     return "".join(f"zk_{key}\t{value}\n" for key, value in values.items())
 

@@ -45,6 +45,23 @@ async def test_an_ensemble_forms_and_replicates(stage: Stage) -> None:
     assert all(len(member.replica.sessions) == 3 for member in stage.running())
 
 
+@staged(voting=3, observing=1)
+async def test_what_monitoring_is_told(stage: Stage) -> None:
+    """Who leads says how many learn from it; the others have no such numbers (mntr's zk_synced_followers …)."""
+    await stage.start()
+    leader = await stage.formed()
+    await stage.until(lambda: leader.replica.role.gauges()["learners"] == 3)
+    assert leader.replica.role.gauges() == {
+        "learners": 3,
+        "synced_followers": 2,
+        "synced_observers": 1,
+        "pending_syncs": 0,
+    }
+    others = [member.replica.role for member in stage.running() if member is not leader]
+    assert [role.gauges() for role in others] == [{}, {}, {}]
+    assert sorted(role.mode for role in others) == ["follower", "follower", "observer"]
+
+
 @staged()
 async def test_a_leader_is_replaced(stage: Stage) -> None:
     """Killing the leader loses nothing that was answered, and writes go on with the next one."""

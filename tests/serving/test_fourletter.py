@@ -455,6 +455,25 @@ def test_mntr_has_what_dashboards_show(server: Server) -> None:
     }
 
 
+class Leader:
+    """A role with numbers of its own."""
+
+    mode = "leader"
+
+    def gauges(self) -> dict[str, int]:
+        return {"learners": 2, "synced_followers": 2}
+
+
+def test_a_roles_own_numbers_and_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only a leader counts stands in mntr under Apache's names; its mode in srvr and mntr."""
+    server = Server()
+    assert "zk_synced_followers" not in server.mntr()
+    monkeypatch.setattr(server.replica, "role", Leader())
+    told = server.mntr()
+    assert (told["zk_learners"], told["zk_synced_followers"]) == ("2", "2")
+    assert told["zk_server_state"] == server.srvr()["Mode"] == "leader"
+
+
 def test_mntr_counts_in_milliseconds_how_long_it_is_up(server: Server) -> None:
     server.host.elapsed += 12_345
     assert server.mntr()["zk_uptime"] == "12345"
