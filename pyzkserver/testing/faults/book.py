@@ -39,8 +39,6 @@ class RuleBook:
         self.silences: tuple[conditions.Silence, ...] = ()
         self.slow: tuple[conditions.SlowReads, ...] = ()
         self.read_only: tuple[conditions.ReadOnly, ...] = ()
-        self.idle = False
-        """Nothing is to be disturbed or recorded: connections may take the shortest way."""
         self.sort()
 
     def sort(self) -> None:
@@ -51,7 +49,11 @@ class RuleBook:
         self.silences = tuple(_of(conditions.Silence, self.rules))
         self.slow = tuple(_of(conditions.SlowReads, self.rules))
         self.read_only = tuple(_of(conditions.ReadOnly, self.rules))
-        self.idle = not self.rules and not self.recording.on
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is to be disturbed or recorded: connections may take the shortest way."""
+        return not self.rules and not self.recording.on
 
     def run(self, function: Callable[[], T]) -> T:
         """Call it in the server's thread; where no server runs, here."""

@@ -42,8 +42,7 @@ class Silence(RequestRule):
         """A connection came, or was there already."""
         clients = self.target.clients
         if self.from_the_start and (clients is None or connection.session_id in clients):
-            self.count(connection)
-            connection.note(f"falls silent (fault: {self.description})")
+            self.count(connection.note(f"falls silent (fault: {self.description})"))
             connection.fall_silent(self)
 
     def put_in_force(self, connections: "list[DisturbedConnection]") -> None:
@@ -99,8 +98,7 @@ class Refuse(Rule):
         """Whether this one is."""
         if self.limits.reason_to_pass() is not None:
             return False
-        self.count(connection)
-        connection.note(f"is refused (fault: {self.description})")
+        self.count(connection.note(f"is refused (fault: {self.description})"))
         return True
 
 
@@ -119,7 +117,7 @@ class SlowReads(Rule):
             return False
         if connection not in self._known:
             self._known[connection] = 0.0
-            self.count(connection)
+            self.count(connection.note(f"is read slowly (fault: {self.description})"))
         return True
 
     def portion(self, connection: "ReceivingLate", seconds: float) -> int:

@@ -77,7 +77,7 @@ class DisturbedConnection(ReceivingLate):
     def _asked(self, asked: Exchange) -> None:
         """A request came."""
         if self.recording.on:
-            self.recording.add(asked, len(asked.body))
+            self.recording.add(asked)
         self._judge(asked, self.book.requests, lambda: self._perform(asked))
 
     def _judge(self, asked: Exchange, rules: "Sequence[RequestRule]", perform: Callable[[], None]) -> None:
@@ -120,7 +120,7 @@ class DisturbedConnection(ReceivingLate):
         op = RECONNECT if request.session_id else CONNECT
         asked = Exchange(op, 0, data, request.session_id, self.number, self.recording.now())
         if self.recording.on:
-            self.recording.add(asked, len(data))
+            self.recording.add(asked)
 
         def perform() -> None:
             self._handshake = asked
@@ -159,7 +159,7 @@ class DisturbedConnection(ReceivingLate):
         self._answer(asked, frame, 0, 0 if self.session is not None else ErrorCode.SESSION_EXPIRED)
 
     def _answer(self, asked: Exchange, frame: bytes, zxid: int, err: int) -> None:
-        asked.answer(frame, zxid, err)
+        self.recording.answer(asked, frame, zxid, err)
         for rule in asked.fates:
             changed = rule.reply(self, asked, frame)
             if changed is None:
@@ -172,7 +172,7 @@ class DisturbedConnection(ReceivingLate):
         now = self.recording.now()
         event = Event(told.type, told.path or "", zxid, frame, self.session_id, self.number, now)
         if self.recording.on:
-            self.recording.add(event, len(frame))
+            self.recording.add(event)
         for rule in self.book.events:
             if rule.takes(event):
                 rule.event(self, event, frame)

@@ -90,7 +90,7 @@ class Fail(RequestRule):
 
     def after(self, connection: "DisturbedConnection", asked: Exchange, frame: bytes) -> bytes | None:
         told = reply_frame(asked.xid, asked.zxid, self.code)
-        asked.answer(told, asked.zxid, self.code)
+        connection.recording.answer(asked, told, asked.zxid, self.code)
         return told
 
 

@@ -105,10 +105,12 @@ class SendingLate(Connection):
         entry.outcome = outcome
         self.recording.changed()
 
-    def note(self, text: str) -> None:
+    def note(self, text: str) -> Happening:
         """Something happened that the transcript should tell."""
+        happening = Happening(text, self.session_id, self.number, self.recording.now())
         if self.recording.on:
-            self.recording.add(Happening(text, self.session_id, self.number, self.recording.now()))
+            self.recording.add(happening)
+        return happening
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Do it outside a pass of the data plane, with what a plane does for whatever goes wrong."""

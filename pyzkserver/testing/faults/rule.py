@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "NeverHit", "Rule", "Target"]
 
-REMEMBERED: Final = 1000
+REMEMBERED: Final = 100
 """How many of a rule's hits are kept to be looked at; ``hits`` counts them all."""
 
 _NEAR_MISSES: Final = 8
@@ -114,7 +114,7 @@ class Rule:
     there NeverHit is raised if nothing was hit: a test whose fault never happened proves nothing.  (Not where
     the block ends by an exception, nor with a probability below 1, nor with ``may_miss=True``.)
 
-    ``hits`` counts; ``hit`` lists the requests or events that were hit, the last 1,000 of them.  Everything
+    ``hits`` counts; ``hit`` lists the requests or events that were hit, the last 100 of them.  Everything
     here may be used from any thread.
     """
 

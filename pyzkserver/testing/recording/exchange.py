@@ -42,6 +42,7 @@ class Exchange:
         "fates",
         "faults",
         "frame",
+        "is_kept",
         "op",
         "outcome",
         "session_id",
@@ -68,7 +69,13 @@ class Exchange:
         """The whole reply, as it was made; not always as it was sent."""
         self.faults: tuple[str, ...] = ()
         self.fates: list[Any] = []  # rules that wait for the reply; the connection's business
+        self.is_kept = False  # by the recording
         self._request: Any = _UNREAD
+
+    @property
+    def size(self) -> int:
+        """How many bytes it holds."""
+        return len(self.body) + len(self.frame)
 
     @property
     def name(self) -> str:
@@ -193,7 +200,18 @@ class Exchange:
 class Event:
     """A watch event on its way to a client.  ``outcome`` is "sent", "lost", or "waiting" while a rule holds it."""
 
-    __slots__ = ("at", "connection", "faults", "frame", "outcome", "path", "session_id", "type", "zxid")
+    __slots__ = (
+        "at",
+        "connection",
+        "faults",
+        "frame",
+        "is_kept",
+        "outcome",
+        "path",
+        "session_id",
+        "type",
+        "zxid",
+    )
 
     def __init__(
         self, type: int, path: str, zxid: int, frame: bytes, session_id: int, connection: int, at: float
@@ -207,6 +225,12 @@ class Event:
         self.at = at
         self.outcome: Literal["sent", "lost", "waiting"] = "sent"
         self.faults: tuple[str, ...] = ()
+        self.is_kept = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes it holds."""
+        return len(self.frame)
 
     @property
     def name(self) -> str:
@@ -224,10 +248,12 @@ class Event:
 class Happening:
     """What else there was to a connection: that it came, went, or was disturbed."""
 
-    __slots__ = ("at", "connection", "session_id", "text")
+    __slots__ = ("at", "connection", "is_kept", "session_id", "text")
+    size = 0
 
     def __init__(self, text: str, session_id: int, connection: int, at: float) -> None:
         self.text = text
+        self.is_kept = False
         self.session_id = session_id
         self.connection = connection
         self.at = at

@@ -36,7 +36,6 @@ class Recording:
     def __init__(self, run: Callable[[Callable[[], Any]], Any] | None = None) -> None:
         self._run = run or (lambda function: function())
         self._entries: deque[Exchange | Event | Happening] = deque()
-        self._sizes: deque[int] = deque()
         self._bytes = 0
         self._began = time.perf_counter()
         self._changed = threading.Condition()
@@ -158,8 +157,9 @@ class Recording:
         self._run(self._clear)
 
     def _clear(self) -> None:
+        for entry in self._entries:
+            entry.is_kept = False
         self._entries.clear()
-        self._sizes.clear()
         self._bytes = 0
         self.forgotten = 0
 
@@ -175,16 +175,28 @@ class Recording:
         """Seconds since the recording began."""
         return time.perf_counter() - self._began
 
-    def add(self, entry: Exchange | Event | Happening, size: int = 0) -> None:
+    def add(self, entry: Exchange | Event | Happening) -> None:
         """Remember this, and forget the oldest where it is too much."""
+        entry.is_kept = True
         self._entries.append(entry)
-        self._sizes.append(size)
-        self._bytes += size
-        while len(self._entries) > ENTRIES or (self._bytes > BYTES and len(self._entries) > 1):
-            self._entries.popleft()
-            self._bytes -= self._sizes.popleft()
-            self.forgotten += 1
+        self._bytes += entry.size
+        self._forget()
         self.changed()
+
+    def answer(self, exchange: Exchange, frame: bytes, zxid: int, err: int) -> None:
+        """This is what the server says to it; whether the client hears of it is to be seen."""
+        before = exchange.size
+        exchange.answer(frame, zxid, err)
+        if exchange.is_kept:
+            self._bytes += exchange.size - before
+            self._forget()
+
+    def _forget(self) -> None:
+        while len(self._entries) > ENTRIES or (self._bytes > BYTES and len(self._entries) > 1):
+            oldest = self._entries.popleft()
+            oldest.is_kept = False
+            self._bytes -= oldest.size
+            self.forgotten += 1
 
     def changed(self) -> None:
         """Something was added, or an answer given: those who wait look again."""
