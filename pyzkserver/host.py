@@ -3,6 +3,7 @@
 A simulated host in the tests stands in for it.  May be imported from ``storage`` upwards, never below.
 """
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -58,6 +59,18 @@ class Host:
         stream = await trio.open_tcp_stream(address, port)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return stream
+
+    def send_at_once(self, stream: trio.abc.Stream, data: bytes) -> int:
+        """How many of these bytes a stream of this host's takes without waiting; the rest is for ``send_all``.
+
+        Nobody may be in its ``send_all``.  A stream that is broken takes none, and says so there.
+        """
+        if not isinstance(stream, trio.SocketStream):
+            return 0
+        try:
+            return os.write(stream.socket.fileno(), data)
+        except OSError:
+            return 0
 
     def open_listener(
         self, address: str, port: int, backlog: int = 128

@@ -49,6 +49,8 @@ class Link(Protocol):
 
     def queue(self, data: bytes) -> None: ...
 
+    def push(self) -> None: ...
+
 
 class Leading:
     """Decides for all.
@@ -203,11 +205,13 @@ class Leading:
             self._batch.clear()
             for link in list(self.followers):
                 link.queue(data)
+                link.push()
         if self._news:
             data = b"".join(self._news)
             self._news.clear()
             for link in list(self.observers):
                 link.queue(data)
+                link.push()
 
     def send(self, link: Link, data: bytes) -> None:
         """Queue something for one learner, behind what all of them are told."""

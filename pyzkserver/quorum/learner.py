@@ -34,6 +34,7 @@ from .ends import LeaderLost, first_of
 from .following import Following, LearnerSessions
 from .local import Local
 from .members import Address, Members
+from .outbox import Outbox
 
 __all__ = ["Learner"]
 
@@ -42,8 +43,6 @@ logger = logging.getLogger("pyzkserver.quorum")
 _RECEIVE = 1 << 16
 _TRIES = 5
 _FIRST_PAUSE_MS = 5
-MAX_QUEUED = 1 << 28
-"""Bytes that may wait for the leader; where it takes them that slowly, another one is looked for."""
 
 _PROPOSAL, _COMMIT, _INFORM = int(PacketType.PROPOSAL), int(PacketType.COMMIT), int(PacketType.INFORM)
 
@@ -67,9 +66,7 @@ class Learner:
         self._in_memory = False
         """A leader's tree was received and is not on disk yet: what follows is applied to it alone."""
         self._tree: DataTree
-        self._queue: list[bytes] = []
-        self._queued = 0
-        self._wake = trio.Event()
+        self._outbox: Outbox
         self._overrun = trio.CancelScope()
         self._patience = local.init_seconds
         """How long the leader may be silent: initLimit, and from NEWLEADER on syncLimit."""
@@ -79,6 +76,7 @@ class Learner:
         try:
             self._stream = await self._connect(list(leader))
             async with self._stream, trio.open_nursery() as nursery:
+                self._outbox = Outbox(self._stream, self.local.host, self.local.soon, self._give_up)
                 await self._register()
                 nursery.start_soon(self._send)
                 await self._synchronize(nursery)
@@ -217,11 +215,15 @@ class Learner:
         self.queue(short_packet(PacketType.ACK, self.epoch << 32))
         following.compare_digests = local.config.digest_enabled
         # What was proposed and not committed is logged and acknowledged like any other proposal.
-        following.on_durable = following.acknowledge
+        following.on_durable = self._acknowledge
         for zxid, payload in self._held:
             self._log(zxid, payload)
         self._held.clear()
         return announced
+
+    def _acknowledge(self) -> None:
+        self.following.acknowledge()
+        self._outbox.push()
 
     def _take_missing(self, one: Packet) -> None:
         """One packet before NEWLEADER."""
@@ -326,20 +328,12 @@ class Learner:
 
     def queue(self, data: bytes) -> None:
         """Send this to the leader, after everything queued before."""
-        self._queue.append(data)
-        self._queued += len(data)
-        if self._queued > MAX_QUEUED:
-            self._overrun.cancel()
-        self._wake.set()
+        self._outbox.queue(data)
+
+    def _give_up(self, waiting: int) -> None:
+        self._overrun.cancel()
 
     async def _send(self) -> None:
         with self._overrun:
-            while True:
-                if not self._queue:
-                    self._wake = trio.Event()
-                    await self._wake.wait()
-                data = b"".join(self._queue)
-                self._queue.clear()
-                self._queued = 0
-                await self._stream.send_all(data)
-        raise LeaderLost(f"{self._queued} bytes wait for the leader, which does not take them")
+            await self._outbox.run()
+        raise LeaderLost(f"{self._outbox.waiting} bytes wait for the leader, which does not take them")

@@ -1,7 +1,7 @@
 """One learner's conversation with its leader, from FOLLOWERINFO to the end of its connection.
 
-How far it lags behind and what it needs is decided in ``syncplan.py``.  What is queued for it gathers in
-``_queue``; one task sends that, one write at a time.
+How far it lags behind and what it needs is decided in ``syncplan.py``.  What is queued for it goes out by its
+``Outbox``, a batch by one write.
 """
 
 import logging
@@ -30,6 +30,7 @@ from pyzkserver.wire.quorum import (
 )
 
 from .ends import LearnerRefused, QuorumLost, first_of
+from .outbox import Outbox
 from .syncplan import Sources, beginning_of, plan_sync
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ __all__ = ["LearnerHandler"]
 logger = logging.getLogger("pyzkserver.quorum")
 
 _RECEIVE = 1 << 16
-MAX_QUEUED = 1 << 28
-"""Bytes that may wait for one learner; one that lags further behind has to synchronize anew."""
 
 _ACK, _PING = int(PacketType.ACK), int(PacketType.PING)
 _REQUEST, _REVALIDATE = int(PacketType.REQUEST), int(PacketType.REVALIDATE)
@@ -61,9 +60,7 @@ class LearnerHandler:
         config = self._local.config
         self._reader = PacketReader(config.jute_max_buffer + config.jute_max_buffer_extra_size)
         self._packets: Iterator[Packet] = iter(())
-        self._queue: list[bytes] = []
-        self._queued = 0
-        self._wake = trio.Event()
+        self._outbox = Outbox(stream, self._local.host, self._local.soon, self._overrun)
         self._scope = trio.CancelScope()
         self._reason = ""
         self.sid = 0
@@ -75,7 +72,7 @@ class LearnerHandler:
         self._owed: tuple[int, int] | None = None
         """A proposal that is not acknowledged, and since when it is watched (milliseconds)."""
         self._acked = 0
-        self.bytes_sent = self.packets_received = 0
+        self.packets_received = 0
 
     # the conversation
 
@@ -119,7 +116,7 @@ class LearnerHandler:
         leader.register(self)
         async with trio.open_nursery() as nursery:
             await self._synchronize(answer.zxid)
-            nursery.start_soon(self._send)
+            nursery.start_soon(self._outbox.run)
             acknowledged = await self._next(PacketType.ACK)
             await leader.holds_history(self.sid, acknowledged.zxid)
             self._patience = local.sync_seconds
@@ -359,19 +356,11 @@ class LearnerHandler:
 
     def queue(self, data: bytes) -> None:
         """Send this, after everything queued before."""
-        self._queue.append(data)
-        self._queued += len(data)
-        if self._queued > MAX_QUEUED:
-            self.end(f"{self._queued} bytes wait for it: it has to synchronize anew")
-        self._wake.set()
+        self._outbox.queue(data)
 
-    async def _send(self) -> None:
-        while True:
-            if not self._queue:
-                self._wake = trio.Event()
-                await self._wake.wait()
-            data = b"".join(self._queue)
-            self._queue.clear()
-            self._queued = 0
-            self.bytes_sent += len(data)
-            await self._stream.send_all(data)
+    def push(self) -> None:
+        """What is queued can go."""
+        self._outbox.push()
+
+    def _overrun(self, waiting: int) -> None:
+        self.end(f"{waiting} bytes wait for it: it has to synchronize anew")
