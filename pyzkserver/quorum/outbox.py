@@ -1,4 +1,4 @@
-"""What waits to be sent to another member: gathered for a batch, sent at once, or by a task where that would block."""
+"""What waits to be sent to another member: a batch at a time, at once, or by a task where that would block."""
 
 import logging
 from collections.abc import Callable
