@@ -52,6 +52,7 @@ class World:
         clients: int = 0,
         seconds: float = 0.0,
         mean_pause: float = 0.0,
+        misfortunes: list[faults.Misfortune] | None = None,
         **config: Any,
     ) -> None:
         self.seed = seed
@@ -61,6 +62,7 @@ class World:
         self.client_count = clients or random.choice((2, 3))
         self.seconds = seconds or random.choice((1.5, 3.0, 5.0))
         self.mean_pause = mean_pause or random.choice((0.15, 0.3, 0.7))
+        self.misfortunes = misfortunes
         self.slowness = random.choice((0.0, 0.002, 0.02, 0.1))
         self.config: dict[str, Any] = {
             "tick_time": int(TICK * 1000),

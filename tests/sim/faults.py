@@ -30,6 +30,7 @@ def misfortunes(random: Random) -> list[Misfortune]:
         (one_way, 4),
         (storm, 4),
         (resets, 4),
+        (clients_move, 4),
         (lost_connections, 3),
         (slow_disk, 3),
         (clock_is_set, 1),
@@ -144,6 +145,14 @@ def resets(world: "World", random: Random) -> None:
     world.network.reset_between(one, other)
 
 
+def clients_move(world: "World", random: Random) -> None:
+    """All of them, to wherever they like."""
+    world.note("the clients' connections are reset")
+    for client in world.client_addresses:
+        for member in world.members:
+            world.network.reset_between(client, member.address)
+
+
 def lost_connections(world: "World", random: Random) -> None:
     """Half open: nothing gets through on those that there are."""
     one, other = random.sample([member.address for member in world.members], 2)
@@ -179,7 +188,7 @@ def full_disk(world: "World", random: Random) -> None:
 
 async def visit(world: "World", random: Random, seconds: float, mean_pause: float) -> None:
     """Let misfortunes happen for so long."""
-    known = misfortunes(random)
+    known = world.misfortunes or misfortunes(random)
     end = trio.current_time() + seconds
     while trio.current_time() < end:
         await trio.sleep(random.expovariate(1 / mean_pause))

@@ -27,6 +27,7 @@ from pyzkserver.wire.quorum import Packet, PacketType
 
 from .disk import SimDisk
 from .stream import SimStream
+from .taps import describe_transaction
 
 __all__ = ["Checker", "Watched"]
 
@@ -162,7 +163,9 @@ class Checker:
         plain = encode_transaction(txn, None)
         if self._plain.setdefault(txn.zxid, plain) != plain:
             self.violated(
-                "TotalOrder", f"0x{txn.zxid:x} is {self.transactions[txn.zxid]}, and to {by} it is {txn}"
+                "TotalOrder",
+                f"0x{txn.zxid:x} is {describe_transaction(self.transactions[txn.zxid])}, and to {by} it is"
+                f" {describe_transaction(txn)}",
             )
         self.transactions.setdefault(txn.zxid, txn)
 

@@ -18,6 +18,7 @@ from pyzkserver.wire.requests import OpCode
 
 from .history import NO_NODE, NODE_EXISTS, Call, Event, History
 from .linearizability import TooHard, explain, is_linearizable
+from .taps import describe_transaction
 
 __all__ = ["Established", "Verdict"]
 
@@ -74,9 +75,9 @@ class Verdict:
             if txn is None:
                 self._complain(f"lost: {call} was answered, and 0x{call.zxid:x} was never committed")
             elif (txn.session_id, txn.cxid) != (call.session_id, call.xid):
-                self._complain(f"{call}: 0x{call.zxid:x} is {txn}")
+                self._complain(f"{call}: 0x{call.zxid:x} is {describe_transaction(txn)}")
             elif _is_refusal(txn) != bool(call.err):
-                self._complain(f"{call}: the transaction is {txn}")
+                self._complain(f"{call}: the transaction is {describe_transaction(txn)}")
 
     # every read tells the truth
 
