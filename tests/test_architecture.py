@@ -33,7 +33,10 @@ PURE = ["wire", "state"]
 PURE += [
     f"storage.{name}" for name in ("logfile", "txncodec", "snapfile", "snaplayout", "snapreader", "snapcodec")
 ]
-PURE += [f"quorum.{name}" for name in ("members", "ballot", "proposals", "syncplan", "leading", "following")]
+PURE += [
+    f"quorum.{name}"
+    for name in ("members", "ballot", "proposals", "syncplan", "reconfig", "leading", "following")
+]
 IMPURE = {"os", "random", "socket", "time", "trio"}
 
 DEPENDENCIES = {"trio", "sortedcontainers"}

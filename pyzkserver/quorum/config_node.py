@@ -18,7 +18,7 @@ def furnish_config(tree: DataTree, members: Members, wall_ms: int) -> None:
     data = str(members).encode()
     tree.data_size += len(data) - len(node.data or b"")
     node.data = data
-    node.version = members.version & 0x7FFF_FFFF
+    node.version = -1
     node.mzxid = members.version
     node.mtime = wall_ms
     node.changed()

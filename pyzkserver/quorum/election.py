@@ -22,7 +22,7 @@ from pyzkserver.errors import ConfigError
 from pyzkserver.host import Host
 from pyzkserver.quorum.ballot import Ballot, Electorate, Vote
 from pyzkserver.quorum.complaints import Complaints
-from pyzkserver.quorum.members import Member, Members, Tracker
+from pyzkserver.quorum.members import Address, Member, Members, Tracker
 from pyzkserver.quorum.mesh import Limits, Mesh
 from pyzkserver.wire.election import Hello, Notification, ServerState
 
@@ -92,7 +92,7 @@ class Election:
         )
         # The newest of each voter, in the order they came: an older one of the same voter has nothing to add.
         self._unheard: dict[int, Notification] = {}
-        self._something = trio.Event()
+        self._something, self._moved = trio.Event(), trio.Event()
         self._looking = False
         self._begun_with: Members | None = None
         self._complaints = Complaints(_log)
@@ -110,9 +110,36 @@ class Election:
         ``listeners``, where given, are open already; otherwise the member's own election addresses are bound.
         Raises OSError when an address cannot be bound after ``electionPortBindRetry`` attempts.
         """
-        if listeners is None:
-            listeners = await self._listen()
-        await self._mesh.run(listeners, task_status=task_status)
+        if listeners is not None:
+            await self._mesh.run(listeners, task_status=task_status)
+            return
+        opened, addresses = await self._listen(), self._own_addresses()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._mesh.run, ())
+            task_status.started()
+            while True:
+                # The member may be given another address while it lives (``restartLeaderElection``).
+                await self._serve_until_moved(opened, addresses)
+                opened, addresses = await self._listen(), self._own_addresses()
+
+    async def _serve_until_moved(
+        self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]], addresses: Sequence[Address]
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._mesh.listen, listeners)
+            while self._own_addresses() == addresses:
+                self._moved = trio.Event()
+                await self._moved.wait()
+            nursery.cancel_scope.cancel()
+
+    def members_changed(self) -> None:
+        """Another configuration has come into force."""
+        self._moved.set()
+        self._something.set()
+
+    def _own_addresses(self) -> tuple[Address, ...]:
+        own = self._own()
+        return own.election_addresses if own is not None else ()
 
     async def look_for_leader(self) -> Vote:
         """Take part in elections until there is a leader (``FastLeaderElection.lookForLeader``).
@@ -272,8 +299,7 @@ class Election:
         return self._last_own
 
     def _hello(self) -> Hello:
-        own = self._own()
-        return Hello(self._voter.sid, own.election_addresses if own is not None else ())
+        return Hello(self._voter.sid, self._own_addresses())
 
     def _endpoints_of(self, sid: int) -> Iterator[tuple[str, int]]:
         """Where a member listens, by the configuration that counts and the one that may follow."""

@@ -2,7 +2,7 @@
 
 from pyzkserver.errors import PyzkserverError
 
-__all__ = ["LeaderLost", "LearnerRefused", "QuorumLost", "first_of"]
+__all__ = ["LeaderLost", "LearnerRefused", "QuorumLost", "Reconfigured", "first_of", "new_leader"]
 
 
 class QuorumLost(PyzkserverError):
@@ -11,6 +11,17 @@ class QuorumLost(PyzkserverError):
 
 class LeaderLost(PyzkserverError):
     """A learner's role ends: its leader is gone, or cannot be followed."""
+
+
+class Reconfigured(PyzkserverError):
+    """A role ends because the members changed: the next one begins at once, under ``leader``.
+
+    Nobody has to be elected: the leader before chose one that holds everything (``processReconfig``).
+    """
+
+    def __init__(self, reason: str, leader: int) -> None:
+        super().__init__(reason)
+        self.leader = leader
 
 
 class LearnerRefused(PyzkserverError):
@@ -22,3 +33,14 @@ def first_of(group: BaseException) -> BaseException:
     while isinstance(group, BaseExceptionGroup):
         group = group.exceptions[0]
     return group
+
+
+def new_leader(group: BaseException) -> int | None:
+    """Who leads from now on, if that is why a role ended; whatever else broke with it."""
+    if isinstance(group, Reconfigured):
+        return group.leader
+    for each in group.exceptions if isinstance(group, BaseExceptionGroup) else ():
+        leader = new_leader(each)
+        if leader is not None:
+            return leader
+    return None

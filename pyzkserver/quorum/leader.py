@@ -4,21 +4,24 @@ Each learner's conversation is in ``learner_handler.py``, the way of writes in `
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import trio
 
+from pyzkserver.errors import ErrorCode, PyzkserverError, ZooKeeperError
 from pyzkserver.replica import upkeep
 from pyzkserver.state.sessions import SessionTable
+from pyzkserver.wire.requests import ReconfigRequest
 
 from .config_node import furnish_config
-from .ends import LearnerRefused, QuorumLost
+from .ends import LearnerRefused, QuorumLost, Reconfigured
 from .leading import Leading
 from .learner_handler import LearnerHandler
 from .local import Local
 from .members import Members, Tracker
 from .proposals import Proposals
+from .reconfig import designated_leader, next_members
 
 __all__ = ["Leader"]
 
@@ -47,7 +50,11 @@ class Leader:
         self._connecting: set[int] = set()
         self._electing: set[int] = set()
         self._holding: Tracker
-        self._exhausted = trio.Event()
+        self._ending = trio.Event()
+        self._end: PyzkserverError
+        self._judged: Members | None = None
+        self._designated = local.sid
+        """Who leads after the last reconfiguration."""
         self._patience = trio.CancelScope()
         """Of this leader, waiting for the epochs of a quorum."""
         self._began_ms = local.host.elapsed_ms()
@@ -97,7 +104,9 @@ class Leader:
             soon=local.soon,
             remember=local.history.commit_log.add,
         )
-        self.leading.exhausted = self._exhausted.set
+        self.leading.exhausted = self._exhausted
+        self.leading.reconfiguring = self
+        replica.preparer.reconfigure = self.judge_reconfig
         replica.take_role(self.leading)
         self._holding = Tracker(*self.deciders())
         await self.accept_epoch(local.sid, *self._summary)
@@ -167,7 +176,12 @@ class Leader:
         await self.holds_history(self.local.sid, first)
         replica = self.leading.replica
         replica.tree.last_zxid = first
+        before = self.local.members
+        self._designate(self.local.seen, dict.fromkeys(self._holding.acks[-1], first), first)
         self.local.activate(self.local.seen)
+        # (Without reconfigEnabled nothing else came into force, whatever the files said.)
+        self.leading.handed_over = self.local.members is not before and self._designated != self.local.sid
+        self.leading.proposals.decide_by(self.deciders())
         furnish_config(replica.tree, self.local.members, self.local.host.wall_ms())
         logger.info("leading in epoch %d, with members %s", self.epoch, sorted(self._holding.acks[0]))
 
@@ -208,12 +222,19 @@ class Leader:
         while True:
             for count in (False, True):
                 with trio.move_on_after(half):
-                    await self._exhausted.wait()
-                    raise QuorumLost(f"the zxids of epoch {self.epoch} are used up: a new one has to begin")
+                    await self._ending.wait()
+                    raise self._end
                 if count:
                     self._count()
                 for handler in list(self.handlers):
                     handler.ping()
+
+    def _exhausted(self) -> None:
+        self._end = QuorumLost(f"the zxids of epoch {self.epoch} are used up: a new one has to begin")
+        self._ending.set()
+
+    def _handed_over(self) -> Reconfigured:
+        return Reconfigured(f"member {self._designated} leads from here on", self._designated)
 
     def _count(self) -> None:
         synced = Tracker(*self.deciders())
@@ -222,6 +243,8 @@ class Leader:
             if handler.synced:
                 synced.add(handler.sid)
         if not synced.has_all_quorums:
+            if self.leading.handed_over:
+                raise self._handed_over()
             with_me = sorted(set().union(*synced.acks))
             raise QuorumLost(f"only members {with_me} are with this leader, and they are no quorum")
 
@@ -239,3 +262,47 @@ class Leader:
         self.handlers.pop(handler, None)
         if hasattr(self, "leading"):
             self.leading.drop(handler)
+            voting = self.local.members.voting
+            if self.leading.handed_over and not any(other.sid in voting for other in self.handlers):
+                # They hang up when they have heard that another member leads; so nobody misses it.
+                self._end = self._handed_over()
+                self._ending.set()
+
+    # reconfiguration
+
+    def judge_reconfig(self, request: ReconfigRequest, zxid: int) -> bytes:
+        """The configuration that it asks for.  Raises ZooKeeperError."""
+        local = self.local
+        if local.seen.version != local.members.version:
+            raise ZooKeeperError(ErrorCode.RECONFIG_IN_PROGRESS)
+        members = next_members(
+            local.members,
+            request,
+            zxid,
+            standalone_enabled=local.config.standalone_enabled,
+            multi_address=local.config.multi_address_enabled,
+        )
+        followers = self.leading.followers
+        synced = {handler.sid for handler in self.handlers if handler in followers and handler.synced}
+        if not members.contains_quorum({local.sid, *synced}):
+            raise ZooKeeperError(ErrorCode.NEW_CONFIG_NO_QUORUM)
+        self._judged = members
+        return members.text.encode()
+
+    def proposed(self) -> Sequence[Members]:
+        """What was judged last is proposed.  Its voters take part in elections from now on, after a crash too."""
+        assert self._judged is not None
+        self.local.see(self._judged)
+        return self.deciders()
+
+    def committed(self, zxid: int) -> tuple[int, Sequence[Members]]:
+        """The configuration that was proposed is in force now."""
+        local = self.local
+        self._designate(local.seen, self.leading.proposals.acked, zxid)
+        local.activate(local.seen)
+        if self._designated != local.sid:
+            logger.warning("member %d leads in the new configuration", self._designated)
+        return self._designated, self.deciders()
+
+    def _designate(self, members: Members, acked: Mapping[int, int], zxid: int) -> None:
+        self._designated = designated_leader(self.local.sid, self.local.members, members, acked, zxid)

@@ -8,7 +8,7 @@ Who connects, and how a learner comes to hold the leader's history, is said in `
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pyzkserver.replica.replica import Proposal, Replica
@@ -26,15 +26,16 @@ from pyzkserver.wire.quorum import (
 from pyzkserver.wire.requests import OPERATIONS, OpCode
 from pyzkserver.wire.txns import CreateSessionTxn
 
-from .proposals import Proposals
+from .proposals import Proposals, Quorums
 
-__all__ = ["Leading", "Link"]
+__all__ = ["Leading", "Link", "Reconfiguring"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
 _SYNC = int(OpCode.SYNC)
 _MULTI = int(OpCode.MULTI)
 _CREATE_SESSION = int(OpCode.CREATE_SESSION)
+_RECONFIG = int(OpCode.RECONFIG)
 _PROPOSAL = int(PacketType.PROPOSAL)
 _COMMIT = int(PacketType.COMMIT)
 _INFORM = int(PacketType.INFORM)
@@ -50,6 +51,16 @@ class Link(Protocol):
     def queue(self, data: bytes) -> None: ...
 
     def push(self) -> None: ...
+
+
+class Reconfiguring(Protocol):
+    """What a leader does about its configuration, when one is proposed and when that is committed."""
+
+    def proposed(self) -> Sequence[Quorums]:
+        """The configuration that was judged last is proposed: who decides from now on."""
+
+    def committed(self, zxid: int) -> tuple[int, Sequence[Quorums]]:
+        """It is in force now: who leads from here on, and who decides."""
 
 
 class Leading:
@@ -97,6 +108,9 @@ class Leading:
         self._news: list[bytes] = []
         self._flush_wanted = False
         self._syncs: deque[tuple[int, Link]] = deque()
+        self.reconfiguring: Reconfiguring | None = None
+        self.handed_over = False
+        """Another member leads from here on: nothing more is committed (``Leader.allowedToCommit``)."""
         for session in replica.sessions.by_id.values():
             session.holder = ANYBODY
 
@@ -116,7 +130,14 @@ class Leading:
         replica.propose(proposal)
         payload = proposal.payload = encode_transaction(txn, proposal.digest)
         zxid = txn.zxid
-        self.proposals.propose(zxid)
+        if txn.op == _RECONFIG and self.reconfiguring is not None:
+            # From here on quorums of both decide; and it is committed alone, for that may end this role.
+            deciders = self.reconfiguring.proposed()
+            self.proposals.decide_by(deciders)
+            self.proposals.propose(zxid)
+            self.proposals.decide_by(deciders)
+        else:
+            self.proposals.propose(zxid)
         # It may be sent before it is safe here: a proposal promises nothing.  What this member's log holds
         # counts when ``durable`` says so.
         self._batch.append(proposal_packet(_PROPOSAL, zxid, payload))
@@ -170,7 +191,7 @@ class Leading:
     def commit(self) -> None:
         """Commit what is decided, and tell everybody."""
         proposals = self.proposals
-        while (decided := proposals.decided()) > proposals.committed:
+        while not self.handed_over and (decided := proposals.decided()) > proposals.committed:
             if self._syncs:
                 # A learner's SYNC is answered before what was proposed after it is committed: its client counts
                 # on the order (``Leader.tryToCommit`` looks for syncs after each proposal).
@@ -186,6 +207,8 @@ class Leading:
         informed = bool(self.observers)
         while in_flight and in_flight[0].zxid <= zxid:
             proposal = in_flight.popleft()
+            if proposal.op == _RECONFIG and self._activate(proposal):
+                continue
             # Decided: a quorum's logs hold it, so that no later leader can come to power without it.
             batch.append(short_packet(_COMMIT, proposal.zxid))
             if informed:
@@ -196,6 +219,24 @@ class Leading:
         if not self._flush_wanted:
             self._flush_wanted = True
             self.soon(self.flush)
+
+    def _activate(self, proposal: Proposal) -> bool:
+        """Commit a reconfiguration, and tell everybody who leads from now on.  False if it was refused."""
+        txn, zxid = proposal.txn, proposal.zxid
+        assert txn is not None
+        if txn.op != _RECONFIG or self.reconfiguring is None:
+            return False
+        leader, deciders = self.reconfiguring.committed(zxid)
+        self.proposals.decide_by(deciders)
+        designated = leader.to_bytes(8, signed=True)
+        self._batch.append(packet(PacketType.COMMITANDACTIVATE, zxid, designated))
+        if self.observers:
+            body = designated + proposal.payload
+            self._news.append(proposal_packet(PacketType.INFORMANDACTIVATE, zxid, body))
+        self._remember(txn, proposal.payload)
+        self.handed_over = leader != self.sid
+        self.replica.commit(proposal)
+        return True
 
     def flush(self) -> None:
         """Hand what has gathered to all learners."""

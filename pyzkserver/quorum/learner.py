@@ -6,13 +6,16 @@ The way of writes is in ``following.py``.  What the leader decides about the syn
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NoReturn
 
 import trio
 
+from pyzkserver.errors import ConfigError
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.damage import SnapshotDamaged
 from pyzkserver.storage.treestream import receive_tree
+from pyzkserver.storage.txncodec import decode_transaction
 from pyzkserver.wire.jute import DecodeError
 from pyzkserver.wire.quorum import (
     ACCEPTED_AGAIN,
@@ -28,9 +31,10 @@ from pyzkserver.wire.quorum import (
     short_packet,
     split_activation,
 )
+from pyzkserver.wire.txns import SetDataTxn
 
 from .config_node import furnish_config
-from .ends import LeaderLost, first_of
+from .ends import LeaderLost, Reconfigured, first_of
 from .following import Following, LearnerSessions
 from .local import Local
 from .members import Address, Members
@@ -50,8 +54,11 @@ _PROPOSAL, _COMMIT, _INFORM = int(PacketType.PROPOSAL), int(PacketType.COMMIT), 
 class Learner:
     """One time of following one leader, from the end of an election to the loss of that leader."""
 
-    def __init__(self, local: Local, *, voting: bool, on_established: Callable[[int], None]) -> None:
+    def __init__(
+        self, local: Local, leader: int, *, voting: bool, on_established: Callable[[int], None]
+    ) -> None:
         self.local = local
+        self.leader = leader
         self.voting = voting
         self.epoch = 0
         self.following: Following
@@ -164,8 +171,18 @@ class Learner:
         nursery.start_soon(history.keep, self.following.replica)
         await self._until_up_to_date()
         if announced is not None:
-            local.activate(announced)
+            before = local.members
+            changed = local.activate(announced)
             furnish_config(self.following.replica.tree, local.members, local.host.wall_ms())
+            if changed or (local.members is not before and self._leader_moved(before, announced)):
+                raise LeaderLost("the leader's configuration gives this member, or the leader, another place")
+
+    def _leader_moved(self, before: Members, now: Members) -> bool:
+        """Whether the leader votes in both, and is found where it was (``processReconfig``)."""
+        if before.is_same_as(now):
+            return False
+        old, new = before.voting.get(self.leader), now.voting.get(self.leader)
+        return old is None or new is None or old.quorum_addresses != new.quorum_addresses
 
     async def _receive_snapshot(self, zxid: int) -> dict[int, int]:
         logger.info("the leader sends its whole tree at 0x%x", zxid)
@@ -232,11 +249,15 @@ class Learner:
         elif one.type in (_COMMIT, PacketType.COMMITANDACTIVATE):
             if not self._held or self._held[0][0] != one.zxid:
                 raise LeaderLost(f"the leader committed 0x{one.zxid:x}, which it did not propose next")
-            self._commit(*self._held.popleft())
+            zxid, payload = self._held.popleft()
+            if one.type == _COMMIT:
+                self._commit(zxid, payload)
+            else:
+                self._activate(split_activation(one.body)[0], payload, partial(self._commit, zxid, payload))
         elif one.type == _INFORM:
             self._commit(one.zxid, one.body)
         elif one.type == PacketType.INFORMANDACTIVATE:
-            self._commit(one.zxid, split_activation(one.body)[1])
+            self._hear_activation(one)
         elif one.type != PacketType.PING:
             raise LeaderLost(f"the leader sent {packet_name(one.type)} before NEWLEADER")
 
@@ -301,12 +322,37 @@ class Learner:
             following.revalidated(*decode_revalidated(one.body))
         elif one.type == PacketType.SYNC:
             following.synced()
-        elif one.type == PacketType.COMMITANDACTIVATE:
-            self._apply(one.zxid)
-        elif one.type == PacketType.INFORMANDACTIVATE:
-            self._commit(one.zxid, split_activation(one.body)[1])
+        elif one.type in (PacketType.COMMITANDACTIVATE, PacketType.INFORMANDACTIVATE):
+            self._hear_activation(one)
         else:
             raise LeaderLost(f"the leader sent {packet_name(one.type)}, which it does not send now")
+
+    def _hear_activation(self, one: Packet) -> None:
+        """A reconfiguration is committed, and the leader says who leads from now on."""
+        leader, payload = split_activation(one.body)
+        if one.type == PacketType.INFORMANDACTIVATE:
+            self._activate(leader, payload, partial(self._commit, one.zxid, payload))
+        elif self.voting:
+            in_flight = self.following.replica.in_flight
+            payload = in_flight[0].payload if in_flight else b""
+            self._activate(leader, payload, partial(self._apply, one.zxid))
+
+    def _activate(self, leader: int, payload: bytes, commit: Callable[[], None]) -> None:
+        """Commit it.  Raises Reconfigured where this member, or the leader, has another place now."""
+        txn = decode_transaction(payload).txn
+        if not isinstance(txn.body, SetDataTxn):
+            raise LeaderLost(f"the leader activated 0x{txn.zxid:x}, which is no reconfiguration")
+        text = (txn.body.data or b"").decode("utf-8", "replace")
+        try:
+            members = Members.parse(text, "the new configuration")
+        except ConfigError as error:
+            raise LeaderLost(f"the leader activated what is no configuration: {error}") from None
+        local = self.local
+        before = local.members
+        changed = local.activate(members)
+        commit()
+        if local.members is not before and (changed or leader != self.leader):
+            raise Reconfigured("the members have changed", leader)
 
     # moving bytes
 

@@ -11,6 +11,7 @@ from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.txnlog import NullLog, TransactionLog
 
+from .config_files import ConfigFiles
 from .history import History
 from .members import Members
 
@@ -50,7 +51,14 @@ class Local:
         self.sid = sid
         self.config = config
         self.host = host
-        self.members = self.seen = members
+        self.members = members
+        self.seen = members
+        if config.next_members and config.reconfig_enabled:
+            proposed = Members.parse(config.next_members)
+            self.seen = proposed if proposed.version > members.version else members
+        self.files = ConfigFiles(config.config_file if config.reconfig_enabled else None)
+        self.members_changed: Callable[[], None] = _ignore
+        """Called when another configuration has come into force."""
         self.history = history
         self.clients = clients
         self.soon = soon
@@ -60,7 +68,7 @@ class Local:
     @property
     def observer(self) -> bool:
         """Whether this member only observes."""
-        return self.sid not in self.members.voting
+        return self.sid in self.members.observing
 
     @property
     def init_seconds(self) -> float:
@@ -89,12 +97,34 @@ class Local:
         return replica
 
     def see(self, members: Members) -> None:
-        """A configuration was proposed, or announced by a leader.  It is not in force yet."""
+        """A configuration was proposed, or announced by a leader.  It is not in force yet.
+
+        Without reconfigEnabled each member goes by its own files (``setLastSeenQuorumVerifier``).
+        """
+        if members.version > self.seen.version and self.config.reconfig_enabled:
+            self.seen = members
+            self.files.propose(members)
+
+    def activate(self, members: Members) -> bool:
+        """A configuration is decided (``QuorumPeer.processReconfig``).
+
+        Returns whether this member's role is another one now, so that it has to connect anew.
+        """
+        if not self.config.reconfig_enabled or members.version <= self.members.version:
+            return False
+        observed, before = self.observer, self.members
+        own = before.get(self.sid)
+        if own is not None and own.client_address is not None and own.client_address_is_static:
+            members = members.with_client_address(self.sid, own.client_address)
+        self.members = members
         if members.version >= self.seen.version:
             self.seen = members
+        self.files.decide(members, self.sid)
+        if not before.is_same_as(members):
+            logger.info("the members are now %s", ", ".join(members.text.splitlines()))
+            self.members_changed()
+        return self.observer is not observed
 
-    def activate(self, members: Members) -> None:
-        """A configuration is decided.  Without reconfigEnabled each member goes by its own files
-        (``QuorumPeer.processReconfig``)."""
-        if self.config.reconfig_enabled and members.version > self.members.version:
-            self.members = members
+
+def _ignore() -> None:
+    pass

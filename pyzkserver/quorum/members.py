@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from pyzkserver._config.membership import Address, Member, Membership, parse_membership
+from pyzkserver._config.membership import Address, Member, Membership, parse_member, parse_membership
 
-__all__ = ["Address", "Member", "Members", "Tracker"]
+__all__ = ["Address", "Member", "Members", "Membership", "Tracker", "parse_member"]
 
 
 @dataclass(frozen=True)

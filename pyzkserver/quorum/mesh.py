@@ -167,13 +167,19 @@ class Mesh:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
-                await nursery.start(trio.serve_listeners, self._answer, list(listeners))
+                if listeners:
+                    nursery.start_soon(self.listen, listeners)
                 task_status.started()
                 self.connect_all()
                 await trio.sleep_forever()
             finally:
                 self._nursery = None
                 self._peers.clear()
+
+    async def listen(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
+        """Accept connections at these until cancelled, which leaves the connections alone; then close them."""
+        assert self._nursery is not None, "listening is for while the mesh runs"
+        await trio.serve_listeners(self._answer, list(listeners), handler_nursery=self._nursery)
 
     def _connect(self, peer: _Peer, told: Sequence[Endpoint] = ()) -> None:
         """Call a peer that is not connected, first where it told us, then where the configuration says."""

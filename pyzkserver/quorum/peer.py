@@ -14,7 +14,7 @@ from pyzkserver.wire.election import ServerState
 
 from .ballot import Vote
 from .election import Election
-from .ends import LeaderLost, QuorumLost, first_of
+from .ends import LeaderLost, QuorumLost, Reconfigured, first_of, new_leader
 from .leader import Leader
 from .learner import Learner
 from .local import Local
@@ -23,6 +23,9 @@ from .members import Address, Members
 __all__ = ["Peer"]
 
 logger = logging.getLogger("pyzkserver.quorum")
+
+_FAREWELL = 0.01
+"""Seconds in which replies leave."""
 
 Listener = trio.abc.Listener[trio.abc.Stream]
 
@@ -40,6 +43,7 @@ class Peer:
         self.leader: Leader | None = None
         self.learner: Learner | None = None
         self.election = Election(self, local.config, local.host)
+        local.members_changed = self.election.members_changed
 
     # what the election asks
 
@@ -109,25 +113,42 @@ class Peer:
         await self.election.run(listeners=listeners, task_status=task_status)
 
     async def _live(self, listeners: Sequence[Listener] | None) -> NoReturn:
+        successor: int | None = None
         while True:
-            self.state = ServerState.LOOKING
-            vote = await self.election.look_for_leader()
+            if successor is None:
+                self.state = ServerState.LOOKING
+                vote = await self.election.look_for_leader()
+            else:
+                vote = self._vote_for(successor)
             self.vote, self.state = vote, vote.state
+            successor = None
             logger.info("%s: member %d is the leader", vote.state.name.lower(), vote.leader)
             try:
                 if vote.state is ServerState.LEADING:
                     await self._lead(listeners)
                 else:
                     await self._learn(vote.leader)
-            except* (QuorumLost, LeaderLost) as ended:
+            except* (QuorumLost, LeaderLost, Reconfigured) as ended:
+                successor = new_leader(ended)
                 logger.warning("no longer %s: %s", vote.state.name.lower(), first_of(ended))
+            if successor is not None:
+                # Whoever asked for the reconfiguration is to hear of it before its connection ends.
+                await self.local.host.sleep(_FAREWELL)
             # Nobody is served by a role that has ended.  (A member that is cancelled does not come here, and
             # what it holds is found again as after a crash.)
             self.local.clients.stop_serving()
             self.leader = self.learner = None
             await self.local.history.settle()
-            if vote.state is ServerState.OBSERVING:
+            if vote.state is ServerState.OBSERVING and successor is None:
                 await self._pause(self.local.config.observer_election_delay_ms)
+
+    def _vote_for(self, leader: int) -> Vote:
+        """After a reconfiguration: follow whom it designated, without an election (``updateServerState``)."""
+        if leader == self.sid:
+            state = ServerState.LEADING
+        else:
+            state = ServerState.OBSERVING if self.observer else ServerState.FOLLOWING
+        return replace(self.vote, leader=leader, zxid=self.last_logged_zxid(), state=state)
 
     async def _lead(self, listeners: Sequence[Listener] | None) -> None:
         self.leader = Leader(self.local, self._established)
@@ -167,7 +188,7 @@ class Peer:
         member = self.local.members.get(leader)
         if member is None:
             raise LeaderLost(f"member {leader} is not in the configuration of this one")
-        self.learner = Learner(self.local, voting=voting, on_established=self._established)
+        self.learner = Learner(self.local, leader, voting=voting, on_established=self._established)
         addresses: tuple[Address, ...] = member.quorum_addresses
         await self.learner.run(addresses)
 

@@ -19,11 +19,13 @@ __all__ = ["notification", "reply_frame", "write_reply"]
 
 _HEADER = Struct(">iiqi")  # length, xid, zxid, err
 _HEADER_AND_LENGTH = Struct(">iiqii")
+_LENGTH = Struct(">i")
 _EVENT = Struct(">iiqiiii")  # length, xid -1, zxid, err 0, type, state, length of the path
 _SYNC_CONNECTED = 3
 
 _CREATE = int(OpCode.CREATE)
 _SYNC = int(OpCode.SYNC)
+_RECONFIG = int(OpCode.RECONFIG)
 _CREATES_WITH_STAT = frozenset({int(OpCode.CREATE2), int(OpCode.CREATE_TTL), int(OpCode.CREATE_CONTAINER)})
 
 
@@ -44,6 +46,9 @@ def write_reply(applied: Applied, xid: int, zxid: int) -> bytes:
     if applied.op == _CREATE:
         raw = encode_string(applied.path or "")
         return _HEADER_AND_LENGTH.pack(20 + len(raw), xid, zxid, 0, len(raw)) + raw
+    if applied.op == _RECONFIG and stat is not None:
+        data = applied.data or b""
+        return reply_frame(xid, zxid, 0, _LENGTH.pack(len(data)) + data + stat)
     if stat is not None:
         if applied.op not in _CREATES_WITH_STAT:
             return _HEADER.pack(84, xid, zxid, 0) + stat

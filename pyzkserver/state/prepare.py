@@ -37,6 +37,7 @@ from pyzkserver.wire.txns import (
 from .acl import ADMIN, CREATE, DELETE, READ, WRITE, AccessRules, Acl, Identity, check
 from .node import NodeKind, kind_of, ttl_owner, wrap32
 from .paths import (
+    CONFIG_NODE,
     LIMIT_NODE,
     QUOTA_NODE,
     STAT_NODE,
@@ -117,6 +118,9 @@ class Preparer:
         self.pending = pending
         self.sessions = sessions
         self.rules = rules
+        self.reconfigure: Callable[[Any, int], bytes] | None = None
+        """A leader's: gives the configuration that a ReconfigRequest would lead to under a zxid, or refuses it.
+        A standalone server has nothing to reconfigure."""
         self._single: dict[int, Callable[[Asker, int, Any], Record | None]] = {
             OpCode.CREATE: self._create,
             OpCode.CREATE2: self._create,
@@ -288,7 +292,12 @@ class Preparer:
         if not self.rules.reconfig_enabled:
             raise ZooKeeperError(ErrorCode.RECONFIG_DISABLED)
         self._judge_session(asker)
-        raise ZooKeeperError(ErrorCode.UNIMPLEMENTED)  # a standalone server has nothing to reconfigure
+        if self.reconfigure is None:
+            raise ZooKeeperError(ErrorCode.UNIMPLEMENTED)
+        data = self.reconfigure(request, asker.zxid)
+        # Only now, as Apache's server does: whoever may not reconfigure still learns what is wrong.
+        self._permit(self._node(CONFIG_NODE, CONFIG_NODE), WRITE, asker, CONFIG_NODE)
+        return SetDataTxn(CONFIG_NODE, data, -1)
 
     def _create_session(self, asker: Asker, op: int, request: CreateSessionTxn) -> Record:
         return request

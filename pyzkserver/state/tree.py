@@ -48,7 +48,7 @@ _CHILDREN_CHANGED = EventType.NODE_CHILDREN_CHANGED
 class Applied:
     """What came of one operation: what its reply is made of."""
 
-    __slots__ = ("err", "op", "parts", "path", "stat")
+    __slots__ = ("data", "err", "op", "parts", "path", "stat")
 
     def __init__(self, op: int, err: int = 0, path: str | None = None, stat: bytes | None = None) -> None:
         self.op = op
@@ -56,6 +56,8 @@ class Applied:
         self.path = path
         self.stat = stat
         """The node's encoded Stat right after the operation."""
+        self.data: bytes | None = None
+        """Of a reconfiguration: the configuration that is in force now."""
         self.parts: list[Applied] | None = None
         """Of a multi: what came of each operation."""
 
@@ -86,7 +88,7 @@ class DataTree:
             OpCode.DELETE: self._delete,
             OpCode.DELETE_CONTAINER: self._delete,
             OpCode.SET_DATA: self._set_data,
-            OpCode.RECONFIG: self._set_data,
+            OpCode.RECONFIG: self._reconfigure,
             OpCode.SET_ACL: self._set_acl,
             OpCode.CHECK: self._nothing,
             OpCode.CREATE_SESSION: self._nothing,
@@ -294,6 +296,11 @@ class DataTree:
         if self.watches.data.by_path:
             self.watches.data.trigger(path, _DATA_CHANGED, txn.zxid, node.acl)
         return Applied(txn.op, 0, path, stat)
+
+    def _reconfigure(self, txn: Transaction, body: SetDataTxn) -> Applied:
+        applied = self._set_data(txn, body)
+        applied.data = body.data
+        return applied
 
     def _set_acl(self, txn: Transaction, body: SetACLTxn) -> Applied:
         path = body.path or ""

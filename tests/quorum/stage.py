@@ -3,7 +3,8 @@
 Nothing here waits for real: run it with ``run``.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -17,7 +18,7 @@ from pyzkserver.quorum.local import Local
 from pyzkserver.quorum.members import Members
 from pyzkserver.quorum.peer import Peer
 from pyzkserver.replica.replica import Proposal, Replica
-from pyzkserver.state.acl import OPEN_ACL
+from pyzkserver.state.acl import OPEN_ACL, AccessRules
 from pyzkserver.state.prepare import Rules
 from pyzkserver.state.tree import Applied, DataTree
 from pyzkserver.storage.memory_disk import MemoryDisk
@@ -139,10 +140,12 @@ class Member:
         self.gone = trio.Event()
 
         def new_replica(tree: DataTree, log: Any, sessions: Any) -> Replica:
-            return Replica(tree, Rules(), log, host, tick_time=TICK, server_id=self.sid, sessions=sessions)
+            rules = Rules(AccessRules(skip=config.skip_acl), reconfig_enabled=config.reconfig_enabled)
+            return Replica(tree, rules, log, host, tick_time=TICK, server_id=self.sid, sessions=sessions)
 
         soon = trio.lowlevel.current_trio_token().run_sync_soon
-        local = Local(self.sid, config, host, self.stage.members, history, new_replica, self.clients, soon)
+        members = self.stage.members_for(self.sid)
+        local = Local(self.sid, config, host, members, history, new_replica, self.clients, soon)
         self.peer = Peer(local)
         with trio.CancelScope() as self.scope:
             await self.peer.run(task_status=task_status)
@@ -164,14 +167,38 @@ class Member:
 
 
 class Stage:
-    """An ensemble.  ``settings`` are of its members' Config."""
+    """An ensemble.  ``settings`` are of its members' Config.
 
-    def __init__(self, nursery: trio.Nursery, voting: int = 3, observing: int = 0, **settings: Any) -> None:
+    ``joiners`` know the members, and themselves, and nobody knows them yet.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        voting: int = 3,
+        observing: int = 0,
+        joiners: Sequence[int] = (),
+        **settings: Any,
+    ) -> None:
         self.nursery = nursery
         self.network = Network()
         self.members = Members.parse(members_text(voting, observing))
-        self.settings = {"tick_time": TICK, "init_limit": 10, "sync_limit": 5, **settings}
-        self.all = {sid: Member(self, sid) for sid in range(1, voting + observing + 1)}
+        self.settings = {"tick_time": TICK, "init_limit": 10, "sync_limit": 5, "skip_acl": True, **settings}
+        self.all = {sid: Member(self, sid) for sid in (*self.members.all, *joiners)}
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, *args: Any, **settings: Any) -> AsyncIterator["Stage"]:
+        """A stage, and in the end nobody is on it any more."""
+        async with trio.open_nursery() as nursery:
+            yield cls(nursery, *args, **settings)
+            nursery.cancel_scope.cancel()
+
+    def members_for(self, sid: int) -> Members:
+        """What stands in this member's own files."""
+        if sid in self.members:
+            return self.members
+        return Members.parse(f"{self.members.text}\nserver.{sid}=m{sid}:2888:3888")
 
     def config(self, sid: int) -> Config:
         return Config(**{**self.settings, "server_id": sid})
