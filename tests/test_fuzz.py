@@ -394,7 +394,7 @@ def check_tree(desk: Desk, *, quotas: bool) -> None:
     assert tree.digest.value() == sum(digests) & 0xFFFF_FFFF_FFFF_FFFF
     replica = desk.replica
     assert not replica.in_flight
-    assert not replica.pending.changes
+    assert not replica.pending.latest
     assert not replica.pending.latest
     assert replica.last_proposed == tree.last_zxid
 

@@ -168,7 +168,7 @@ class Replica:
         """What this write will change counts for all that are judged after it."""
         assert proposal.txn is not None
         self.pending.propose(proposal.txn)
-        proposal.digest = self.pending.digest
+        proposal.digest = self.pending.count()
         self.in_flight.append(proposal)
 
     def commit_up_to(self, zxid: int) -> None:
@@ -188,7 +188,7 @@ class Replica:
         elif txn.op == _CLOSE_SESSION:
             session = self.sessions.remove(txn.session_id)
         applied = self.tree.apply(txn)
-        if self.pending.changes:
+        if self.pending.latest:
             self.pending.applied(txn.zxid)
         if proposal.origin is not None:
             proposal.origin.committed(proposal, applied)

@@ -61,6 +61,9 @@ def wrap32(value: int) -> int:
 class Node:
     """One znode.  The tree alone changes it, and calls ``changed`` when it did."""
 
+    exists = True
+    """As opposed to a pending one that stands for a deletion."""
+
     __slots__ = (
         "_listing",
         "_stat",

@@ -5,7 +5,6 @@ each other's flush.  The overlay also knows what the tree's digest will be, for 
 transaction.
 """
 
-from collections import deque
 from typing import Any, Protocol
 
 from pyzkserver.wire.requests import OpCode
@@ -23,9 +22,8 @@ __all__ = ["NodeView", "Pending", "PendingNode"]
 _CREATES = frozenset({OpCode.CREATE, OpCode.CREATE2, OpCode.CREATE_TTL, OpCode.CREATE_CONTAINER})
 
 
-_ROOT = ("", "/")  # it stands in the tree under two names
-
 _DIGEST_MASK = 0xFFFF_FFFF_FFFF_FFFF
+_FEW = 64
 
 
 class NodeView(Protocol):
@@ -79,6 +77,7 @@ class PendingNode:
         self.version = self.cversion = self.aversion = 0
         self.ephemeral_owner = self.child_count = 0
         self.digest = 0
+        """Its share of the tree's digest when that was counted last."""
 
     @classmethod
     def like(cls, node: "Node | PendingNode") -> "PendingNode":
@@ -90,29 +89,56 @@ class PendingNode:
         copy.ctime, copy.mtime = node.ctime, node.mtime
         copy.version, copy.cversion, copy.aversion = node.version, node.cversion, node.aversion
         copy.ephemeral_owner, copy.child_count = node.ephemeral_owner, node.child_count
+        copy.digest = node.digest
         return copy
 
 
 class Pending:
     """The overlay.
 
-    ``changes`` holds every change in order of zxid, with what the digest gained by it.  ``latest`` holds the
-    last change of each path; it is empty whenever ``changes`` is.  ``digest`` is the tree's once all of it is
-    applied, or None where no digests are kept.
+    ``latest`` is what each node will be that something in flight changes.  It may hold nodes of which all is
+    applied by now: these are as the tree has them.  It is empty when nothing is in flight.  The root stands
+    there as in the tree, under both its names.
+
+    ``digest`` is the tree's once everything is applied that was entered before it was counted last; None where
+    no digests are kept.  ``uncounted`` are the paths that were changed since, with their shares in it.
     """
 
     def __init__(self, tree: DataTree) -> None:
         self.tree = tree
-        self.changes: deque[tuple[int, str, PendingNode, int]] = deque()
-        self.latest: dict[str, PendingNode] = {}
+        self.latest: dict[str, Node | PendingNode] = {}
+        self.uncounted: dict[str, int] = {}
         self.digest: int | None = None
-        self._in_place = False
+        self.last_zxid = 0
+        """Of the last change that was entered."""
+        self._multi = 0
+        """The zxid of the multi that is being judged; ``_undo`` is what its changes took the place of."""
+        self._undo: list[tuple[str, Node | PendingNode | None]] = []
+        self._sweep_at = _FEW
 
     def keep_digest(self) -> None:
         """From now on know the digest of what is proposed.  Only while nothing is."""
-        assert not self.changes
+        assert not self.latest
         self.tree.digest.let_others_count()
         self.digest = self.tree.digest.value()
+
+    def count(self) -> int | None:
+        """The tree's digest after all that is in flight, or None where none are kept.
+
+        A node that was changed many times since the last count is counted once.
+        """
+        if self.digest is not None:
+            digest = self.digest
+            for path, before in self.uncounted.items():
+                node = self.find(path)
+                if node is None:
+                    digest -= before
+                else:
+                    node.digest = share = node_digest(path, node)
+                    digest += share - before
+            self.digest = digest & _DIGEST_MASK
+        self.uncounted.clear()
+        return self.digest
 
     def find(self, path: str) -> Node | PendingNode | None:
         """The node as it will be, or None if there will be none."""
@@ -125,7 +151,7 @@ class Pending:
     def ephemerals_of(self, session_id: int) -> list[str]:
         """The ephemeral nodes that the session will have, those still on their way included."""
         paths = dict(self.tree.ephemerals.get(session_id, {}))
-        for _, path, change, _ in self.changes:
+        for path, change in self.latest.items():
             if not change.exists:
                 paths.pop(path, None)
             elif change.ephemeral_owner == session_id:
@@ -135,74 +161,79 @@ class Pending:
     def propose(self, txn: Transaction) -> None:
         """Enter what a transaction will change.  (A multi was entered when it was judged.)"""
         if not isinstance(txn.body, MultiBody):
-            # Nobody will withdraw this: what is in the overlay already need not be copied.
-            self._in_place = True
-            self.propose_one(txn.zxid, txn.time, txn.session_id, txn.op, txn.body)
-            self._in_place = False
+            # Nobody will withdraw this: what is in the overlay need not be copied to be changed.
+            self._multi = 0
+            self._undo.clear()
+            self._enter(txn.zxid, txn.time, txn.session_id, txn.op, txn.body)
 
     def propose_one(self, zxid: int, time: int, session_id: int, op: int, body: Any) -> None:
-        """Enter what one operation will change; ``body`` is the record of ``op`` in ``wire.txns``."""
+        """Enter what one operation of a multi will change; ``body`` is the record of ``op`` in ``wire.txns``."""
+        if self._multi != zxid:
+            self._multi = zxid
+            self._undo.clear()
+        self._enter(zxid, time, session_id, op, body)
+
+    def _enter(self, zxid: int, time: int, session_id: int, op: int, body: Any) -> None:
+        self.last_zxid = zxid
         if op in _CREATES:
             self._created(zxid, time, session_id, body)
         elif op in (OpCode.DELETE, OpCode.DELETE_CONTAINER):
             self._deleted(zxid, body.path)
         elif op in (OpCode.SET_DATA, OpCode.RECONFIG):
-            node = self._copy(body.path)
+            node = self._to_change(zxid, body.path)
             node.data, node.version = body.data, body.version
             node.mzxid, node.mtime = zxid, time
-            self._enter(zxid, body.path, node)
         elif op == OpCode.SET_ACL:
-            node = self._copy(body.path)
+            node = self._to_change(zxid, body.path)
             node.acl, node.aversion = intern(body.acl), body.version
-            self._enter(zxid, body.path, node)
         elif op == OpCode.CLOSE_SESSION:
             # What a transaction names, or takes without naming it (closeSessionTxn.enabled=false).
             for path in self.ephemerals_of(session_id):
                 self._deleted(zxid, path)
 
-    def _copy(self, path: str) -> PendingNode:
-        change = self.latest.get(path)
-        if change is not None and self._in_place and change.exists:
-            return change
-        node = self.find(path)
-        assert node is not None, "only what was judged is proposed"
-        return PendingNode.like(node)
+    def _to_change(self, zxid: int, path: str) -> PendingNode:
+        """The node, to be changed."""
+        before = self.latest.get(path)
+        if before is None:
+            before = self.tree.nodes.get(path)
+        assert before is not None, "only what was judged is proposed"
+        assert before.exists, "only what was judged is proposed"
+        if self._multi or not isinstance(before, PendingNode):
+            node = PendingNode.like(before)
+            self._show(path, node)
+        else:
+            node = before
+            self._note(path, node.digest)
+        node.zxid = zxid
+        return node
 
-    def _enter(self, zxid: int, path: str, change: PendingNode) -> None:
-        change.zxid = zxid
-        gain = 0
+    def _show(self, path: str, node: PendingNode) -> None:
+        """From now on it is this one."""
+        latest = self.latest
+        before = latest.get(path)
+        if self._multi:
+            self._undo.append((path, before))
+        old = before or self.tree.nodes.get(path)
+        self._note(path, 0 if old is None else old.digest)
+        latest[path] = node
+        if len(path) < 2:
+            latest[""] = latest["/"] = node
+
+    def _note(self, path: str, share: int) -> None:
+        """The path must be counted anew; it stands in the digest with that share, unless it was noted before."""
         if self.digest is not None:
-            before = self._share(path)
-            change.digest = node_digest(path, change) if change.exists else 0
-            gain = change.digest - before
-            self.digest = (self.digest + gain) & _DIGEST_MASK
-        self.changes.append((zxid, path, change, gain))
-        self._show(path, change)
-
-    def _share(self, path: str) -> int:
-        """What the path counts for in the digest so far."""
-        change = self.latest.get(path)
-        if change is not None:
-            return change.digest
-        node = self.tree.nodes.get(path)
-        return 0 if node is None else node.digest
-
-    def _show(self, path: str, change: PendingNode) -> None:
-        self.latest[path] = change
-        if path in _ROOT:
-            self.latest[""] = self.latest["/"] = change
+            self.uncounted.setdefault("" if path == "/" else path, share)
 
     def _created(
         self, zxid: int, time: int, session_id: int, body: CreateTxn | CreateTTLTxn | CreateContainerTxn
     ) -> None:
         path = body.path or ""
-        parent_path = split_parent(path)[0]
-        parent = self._copy(parent_path)
+        parent = self._to_change(zxid, split_parent(path)[0])
         parent.cversion, parent.pzxid = body.parent_c_version, zxid
         parent.child_count += 1
-        self._enter(zxid, parent_path, parent)
         node = PendingNode()
         node.exists = True
+        node.zxid = zxid
         node.data = body.data
         node.acl = body.acl if type(body.acl) is Acl else intern(body.acl or ())
         node.czxid = node.mzxid = node.pzxid = zxid
@@ -213,45 +244,52 @@ class Pending:
             node.ephemeral_owner = ttl_owner(body.ttl) or 0
         else:
             node.ephemeral_owner = CONTAINER_OWNER
-        self._enter(zxid, path, node)
+        self._show(path, node)
 
     def _deleted(self, zxid: int, path: str) -> None:
-        parent_path = split_parent(path)[0]
-        parent = self._copy(parent_path)
+        parent = self._to_change(zxid, split_parent(path)[0])
         parent.child_count -= 1
         parent.pzxid = zxid
-        self._enter(zxid, parent_path, parent)
-        self._enter(zxid, path, PendingNode())
+        gone = PendingNode()
+        gone.zxid = zxid
+        self._show(path, gone)
 
     def withdraw(self, zxid: int) -> None:
-        """Undo what was entered under the last zxid: a multi that failed half way."""
-        if not self.changes or self.changes[-1][0] != zxid:
+        """Undo what was entered under this zxid, the last one: a multi that failed half way."""
+        if self._multi != zxid:
             return
-        while self.changes and self.changes[-1][0] == zxid:
-            gain = self.changes.pop()[3]
-            if self.digest is not None:
-                self.digest = (self.digest - gain) & _DIGEST_MASK
-        # Rare, so simply: what remains is shown anew.
-        self.latest = {}
-        for _, path, change, _ in self.changes:
-            self._show(path, change)
+        for path, before in reversed(self._undo):
+            for name in ("", "/") if len(path) < 2 else (path,):
+                if before is None:
+                    self.latest.pop(name, None)
+                else:
+                    self.latest[name] = before
+        self._multi = 0
+        self._undo.clear()
 
     def applied(self, zxid: int) -> None:
         """Everything up to ``zxid`` is in the tree now."""
-        changes = self.changes
-        while changes and changes[0][0] <= zxid:
-            _, path, change, _ = changes.popleft()
-            if change.zxid <= zxid:
-                self._forget(path, change)
+        latest = self.latest
+        if zxid >= self.last_zxid:
+            for path, change in latest.items():
+                self._hand_over(path, change)
+            latest.clear()
+            self._undo.clear()
+        elif len(latest) >= self._sweep_at:
+            done = [path for path, change in latest.items() if _last_change(change) <= zxid]
+            for path in done:
+                self._hand_over(path, latest.pop(path))
+            # Not again before there are twice as many: so each is looked at about twice in all.
+            self._sweep_at = max(_FEW, 2 * len(latest))
 
-    def _forget(self, path: str, change: PendingNode) -> None:
+    def _hand_over(self, path: str, change: Node | PendingNode) -> None:
         """The tree holds all that was proposed of this node."""
-        if self.latest.get(path) is change:
-            del self.latest[path]
-            if path in _ROOT:
-                self.latest.pop("", None)
-                self.latest.pop("/", None)
-        if change.digest:
+        if change.digest and isinstance(change, PendingNode):
             node = self.tree.nodes.get(path)
             if node is not None:
                 node.digest = change.digest
+
+
+def _last_change(node: Node | PendingNode) -> int:
+    # A Node stands in the overlay as it was created.
+    return node.zxid if isinstance(node, PendingNode) else node.czxid

