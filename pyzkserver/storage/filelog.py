@@ -12,7 +12,8 @@ from pyzkserver.errors import PyzkserverError
 from pyzkserver.state.transaction import Transaction
 
 from .disk import Disk, File, Worker
-from .logfile import HEADER_SIZE, encode_transaction, file_header, frame_entry, log_name, padded_size
+from .logfile import HEADER_SIZE, encode_transaction, file_header, frame_entries, log_name, padded_size
+from .txncodec import encode_digest
 
 __all__ = ["FileLog", "StorageFailed"]
 
@@ -48,13 +49,18 @@ class FileLog:
     ) -> None:
         self.durable: Callable[[int], None] = _ignore
         self.failed: Callable[[StorageFailed], None] = _ignore_failure
+        self.digest: Callable[[], int | None] = _no_digest
+        """What counts the tree's digest after the last transaction that was appended, for those without one."""
         self.appended = self.writing = self.synced = last_zxid
         self.appended_since_roll = 0
         """How many transactions came since the file was rolled the last time, for whoever takes snapshots."""
         self.bytes_since_roll = 0
         self._gathered: list[bytes] = []
+        """Payloads."""
         self._first = 0
         """The zxid of the first of those."""
+        self._digest_missing = False
+        """Whether the last of those has none, and may have one."""
         self._busy = False
         self._roll_wanted = False
         self._failure: StorageFailed | None = None
@@ -68,17 +74,22 @@ class FileLog:
 
     def append(self, txn: Transaction, digest: int | None = None) -> None:
         """Take a transaction.  It is durable when ``durable`` was called with its zxid, or a later one."""
-        self.append_payload(txn.zxid, encode_transaction(txn, digest))
+        self.append_payloads(txn.zxid, txn.zxid, [encode_transaction(txn, digest)], digest is not None)
 
     def append_payload(self, zxid: int, payload: bytes) -> None:
         """The same, of a transaction that is encoded already."""
-        entry = frame_entry(payload)
+        self.append_payloads(zxid, zxid, [payload])
+
+    def append_payloads(
+        self, first_zxid: int, last_zxid: int, payloads: list[bytes], digested: bool = True
+    ) -> None:
+        """Take transactions as they are to be written; ``digested``: the last one's digest is not missing."""
         if not self._gathered:
-            self._first = zxid
-        self._gathered.append(entry)
-        self.appended = zxid
-        self.appended_since_roll += 1
-        self.bytes_since_roll += len(entry)
+            self._first = first_zxid
+        self._gathered += payloads
+        self._digest_missing = not digested
+        self.appended = last_zxid
+        self.appended_since_roll += len(payloads)
         if not self._busy:
             self._busy = True
             # Not at once: what the same pass over the connections still brings goes into the same flush.
@@ -96,7 +107,12 @@ class FileLog:
         if not self._gathered:
             self._busy = False
             return
-        batch, self._gathered = b"".join(self._gathered), []
+        if self._digest_missing:
+            digest = self.digest()
+            if digest is not None:
+                self._gathered[-1] += encode_digest(digest)
+        batch, self._gathered = frame_entries(self._gathered), []
+        self.bytes_since_roll += len(batch)
         first, self.writing = self._first, self.appended
         roll, self._roll_wanted = self._roll_wanted, False
         started = self._elapsed_ms()
@@ -220,6 +236,10 @@ class _Writer:
 
 def _ignore(zxid: int) -> None:
     pass
+
+
+def _no_digest() -> None:
+    return None
 
 
 def _ignore_failure(failure: StorageFailed) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "decode_transaction",
     "encode_transaction",
     "file_header",
+    "frame_entries",
     "frame_entry",
     "log_name",
     "padded_size",
@@ -91,6 +92,15 @@ def file_header(dbid: int = 0) -> bytes:
 def frame_entry(payload: bytes) -> bytes:
     """A payload as it stands in a log."""
     return b"".join((_PREFIX.pack(adler32(payload), len(payload)), payload, _END_MARK))
+
+
+def frame_entries(payloads: Iterable[bytes]) -> bytes:
+    """Many of them, one behind the other: what one flush writes."""
+    pack, checksum, mark = _PREFIX.pack, adler32, _END_MARK
+    pieces: list[bytes] = []
+    for payload in payloads:
+        pieces += (pack(checksum(payload), len(payload)), payload, mark)
+    return b"".join(pieces)
 
 
 class Entry(NamedTuple):

@@ -21,13 +21,22 @@ from pyzkserver.wire.txns import (
     Txn,
 )
 
-__all__ = ["SMALLEST_PAYLOAD", "LogEntry", "decode_transaction", "encode_transaction", "signed"]
+__all__ = [
+    "HEADER",
+    "SMALLEST_PAYLOAD",
+    "LogEntry",
+    "decode_transaction",
+    "encode_digest",
+    "encode_transaction",
+    "signed",
+]
 
-_HEADER: Final = Struct(">qiqqi")
+HEADER: Final = Struct(">qiqqi")
+"""A TxnHeader: session id, cxid, zxid, time, opcode."""
 _DIGEST: Final = Struct(">iq")
 _LONG_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 
-SMALLEST_PAYLOAD: Final = _HEADER.size
+SMALLEST_PAYLOAD: Final = HEADER.size
 """Bytes: a header without a body."""
 
 # DataTree.processTxn: what may be part of a multi.
@@ -61,15 +70,20 @@ def signed(value: int) -> int:
 
 def encode_transaction(txn: Transaction, digest: int | None) -> bytes:
     """A transaction's payload; ``digest`` is that of the whole tree after it, where it is known."""
-    out = [_HEADER.pack(txn.session_id, txn.cxid, txn.zxid, txn.time, txn.op)]
+    out = [HEADER.pack(txn.session_id, txn.cxid, txn.zxid, txn.time, txn.op)]
     body = txn.body
     if isinstance(body, MultiBody):
         MultiTxn([Txn(op, part.encode()) for op, part in body.ops]).encode_to(out)
     elif body is not None:
         body.encode_to(out)
     if digest is not None:
-        out.append(_DIGEST.pack(DIGEST_VERSION, signed(digest)))
+        out.append(encode_digest(digest))
     return b"".join(out)
+
+
+def encode_digest(digest: int) -> bytes:
+    """What may follow a payload that has none: the digest of the whole tree after it."""
+    return _DIGEST.pack(DIGEST_VERSION, signed(digest))
 
 
 def decode_transaction(payload: bytes) -> LogEntry:
@@ -79,7 +93,7 @@ def decode_transaction(payload: bytes) -> LogEntry:
     parent_c_version of -1, and a multi that failed consists of errors.
     """
     try:
-        session_id, cxid, zxid, time, op = _HEADER.unpack_from(payload)
+        session_id, cxid, zxid, time, op = HEADER.unpack_from(payload)
     except StructError:
         raise DecodeError(f"a transaction of {len(payload)} bytes") from None
     body, end = _decode_body(op, payload)
@@ -98,22 +112,22 @@ def _decode_body(op: int, payload: bytes) -> tuple[Record | MultiBody | None, in
     kind = TXN_BODIES.get(op)
     if kind is None or op == OpCode.CHECK:
         raise DecodeError(f"no transaction has type {op}")
-    body, end = kind.decode_from(payload, _HEADER.size)
+    body, end = kind.decode_from(payload, HEADER.size)
     return (_multi_body(body), end) if isinstance(body, MultiTxn) else (body, end)
 
 
 def _decode_create(payload: bytes) -> tuple[Record, int]:
     try:
-        return CreateTxn.decode_from(payload, _HEADER.size)
+        return CreateTxn.decode_from(payload, HEADER.size)
     except DecodeError:
         # Of a time before parent_c_version was written: -1 asks the tree to count for itself.
-        old, end = CreateTxnV0.decode_from(payload, _HEADER.size)
+        old, end = CreateTxnV0.decode_from(payload, HEADER.size)
         return CreateTxn(old.path, old.data, old.acl, old.ephemeral, -1), end
 
 
 def _decode_close(payload: bytes) -> tuple[Record | None, int]:
     """There is no body from servers before 3.6, and none where closeSessionTxn.enabled is false."""
-    start = _HEADER.size
+    start = HEADER.size
     left = len(payload) - start
     # As a body, twelve bytes that begin with the digest's version would be two empty paths.
     if left == 0 or (left == _DIGEST.size and _DIGEST.unpack_from(payload, start)[0] == DIGEST_VERSION):

@@ -76,11 +76,17 @@ class HeldLog:
 
     def __init__(self) -> None:
         self.durable: Callable[[int], None] = lambda zxid: None
+        self.digest: Callable[[], int | None] = lambda: None
         self.appended: list[tuple[Transaction, int | None]] = []
         self._flushed = 0
 
     def append(self, txn: Transaction, digest: int | None = None) -> None:
         self.appended.append((txn, digest))
+
+    def append_payloads(
+        self, first_zxid: int, last_zxid: int, payloads: list[bytes], digested: bool = True
+    ) -> None:
+        raise NotImplementedError
 
     def flush(self, count: int | None = None) -> None:
         """The first ``count`` transactions that are not durable yet, or all, are so from now on."""

@@ -211,15 +211,36 @@ def test_what_the_log_gets() -> None:
 
 
 def test_the_log_gets_the_digest_that_the_tree_will_have() -> None:
-    """Members compare it with their own once they have applied the transaction."""
+    """For the last transaction of each group, when the group is handed to the disk.  Apache's server compares it."""
     house = House()
     house.replica.pending.keep_digest()
     client = house.client()
+    digests = []
     for ask in (create("/a"), multi(set_data("/a", b"1"), create("/a/b")), create("/a"), CLOSE):
         client.write(ask)
-    for _, digest in house.log.appended:
+        digests.append(house.log.digest())
+    for digest in digests:
         house.flush(1)
         assert digest == house.tree.digest.value()
+
+
+def test_every_128th_transaction_has_a_digest_of_its_own() -> None:
+    """However large the groups are: the word hash tells those of these zxids (``DataTree.DIGEST_LOG_INTERVAL``)."""
+    house = House()
+    house.replica.pending.keep_digest()
+    client = house.client()
+    for number in range(300):
+        client.write(create(f"/{number}") if number % 3 else set_data("/", b"%d" % number))
+    assert [txn.zxid for txn, digest in house.log.appended if digest is not None] == [128, 256]
+    house.flush()
+    assert list(house.tree.digest.log) == [
+        (txn.zxid, digest) for txn, digest in house.log.appended if digest is not None
+    ]
+    prompt = House(held=False)
+    client = prompt.client()
+    for number in range(300):
+        client.write(create(f"/{number}") if number % 3 else set_data("/", b"%d" % number))
+    assert list(house.tree.digest.log) == list(prompt.tree.digest.log)
 
 
 def test_a_transaction_is_logged_before_it_is_applied() -> None:

@@ -14,6 +14,7 @@ from pyzkserver.replica import upkeep
 from pyzkserver.server import build_replica
 from pyzkserver.serving.service import Service
 from pyzkserver.state.transaction import Transaction
+from pyzkserver.storage.txncodec import encode_transaction
 from pyzkserver.wire.framing import frame
 from pyzkserver.wire.jute import Record
 from pyzkserver.wire.records import (
@@ -216,10 +217,19 @@ class HeldLog:
 
     def __init__(self) -> None:
         self.durable: Callable[[int], None] = lambda zxid: None
+        self.digest: Callable[[], int | None] = lambda: None
         self.held: list[int] = []
+        self.payloads: list[bytes] = []
 
     def append(self, txn: Transaction, digest: int | None = None) -> None:
-        self.held.append(txn.zxid)
+        self.append_payloads(txn.zxid, txn.zxid, [encode_transaction(txn, digest)])
+
+    def append_payloads(
+        self, first_zxid: int, last_zxid: int, payloads: list[bytes], digested: bool = True
+    ) -> None:
+        assert len(payloads) == last_zxid - first_zxid + 1
+        self.held += range(first_zxid, last_zxid + 1)
+        self.payloads += payloads
 
     def flush(self, count: int | None = None) -> None:
         """The first ``count`` transactions, or all, are safe from now on."""

@@ -13,11 +13,10 @@ from storage.histories import appearance, apply
 
 from pyzkserver.config import Config
 from pyzkserver.state.digest import node_digest
-from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.storage.recovery import DataDirectoryError, Recovered
-from pyzkserver.storage.txncodec import decode_transaction, encode_transaction
+from pyzkserver.storage.txncodec import decode_transaction
 from pyzkserver.wire.txns import CreateSessionTxn
 
 from .clients import Book, SimClient
@@ -40,15 +39,18 @@ class Reference:
 
     def watch(self, server: SimServer) -> None:
         """Take note of whatever this server logs."""
-        log, append = server.store.log, server.replica.log.append
+        log, append = server.store.log, server.replica.log.append_payloads
 
-        def noted(txn: Transaction, digest: int | None = None) -> None:
-            self._logged[txn.zxid] = encode_transaction(txn, digest)
-            if isinstance(txn.body, CreateSessionTxn):
-                self._opened.add(txn.session_id)
-            append(txn, digest)
+        def noted(first: int, last: int, payloads: list[bytes], digested: bool = True) -> None:
+            for zxid, payload in enumerate(payloads, first):
+                self._logged[zxid] = payload
+                txn = decode_transaction(payload).txn
+                assert txn.zxid == zxid
+                if isinstance(txn.body, CreateSessionTxn):
+                    self._opened.add(txn.session_id)
+            append(first, last, payloads, digested)
 
-        log.append = noted  # type: ignore[union-attr, method-assign]
+        log.append_payloads = noted  # type: ignore[union-attr, method-assign]
 
     def check(self, recovered: Recovered) -> None:
         """Follow up to where the server recovered to, and be in the same state."""
