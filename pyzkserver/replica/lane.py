@@ -41,7 +41,7 @@ class Lane:
         """The first write is done and answered: the reads behind it have their turn."""
         first = self._waiting.popleft()
         assert first is proposal, "writes of one client are applied in the order they were submitted"
-        self.writes -= 1
+        self.writes -= proposal.count
         while self._waiting and callable(self._waiting[0]):
             read = self._waiting.popleft()
             assert callable(read)

@@ -145,11 +145,20 @@ class Replica:
         self.last_proposed = tree.last_zxid
         self.in_flight: deque[Proposal] = deque()
         self.role: Role = _NoRole()
+        self.quick_writes = False
+        """Whether a client's writes may be entered here by its connection (``serving.quickwrites``)."""
 
     def take_role(self, role: Role) -> None:
         """From now on this role decides."""
         self.role = role
         self.log.durable = role.durable
+        # That takes a role that does nothing but log them, and a tree that has others count its digest.
+        self.quick_writes = (
+            getattr(role, "decides_alone", False)
+            and not self.log.immediate
+            and not self.preparer.rules.enforce_quota
+            and self.tree.digest.touched is None
+        )
 
     def submit(self, proposal: Proposal) -> None:
         """Ask for a write.  Its origin hears of the outcome, possibly before this returns."""

@@ -19,6 +19,7 @@ class Standalone:
 
     mode = "standalone"
     asks_elsewhere = False
+    decides_alone = True
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica

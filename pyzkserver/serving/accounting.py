@@ -79,12 +79,12 @@ class Accounted:
         self.latency.add(latency, count)
         self.service.statistics.latency.add(latency, count)
 
-    def _account_late(self, latency: int) -> None:
-        """Of one that had to wait for the log."""
+    def _account_late(self, latency: int, count: int = 1) -> None:
+        """Of what had to wait for the log."""
         latency = max(latency, 0)
         self.last_latency = latency
-        self.latency.add(latency)
-        self.service.statistics.latency.add(latency)
+        self.latency.add(latency, count)
+        self.service.statistics.latency.add(latency, count)
 
     def _account_session(self, xid: int) -> None:
         """Apache counts the making of a session as its connection's first request."""

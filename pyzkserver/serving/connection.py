@@ -152,6 +152,8 @@ class Connection(ShakingHands):
             pos = end
             if self.queued > OUTBOX_HIGH_WATER or self.paused or self.closing:
                 break
+        if self.run is not None:
+            self.end_run()
         if count:
             self._account(count, quickly, started, xid, op)
         return pos
@@ -194,6 +196,7 @@ class Connection(ShakingHands):
     def closed(self) -> None:
         """The connection is gone.  The session stays until its time is up; the watches go."""
         self.closing = self.aborted = True
+        self.end_run()
         self.service.connections.pop(self, None)
         self._detach()
         if self.served:

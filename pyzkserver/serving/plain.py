@@ -25,6 +25,7 @@ from pyzkserver.wire.txns import CreateSessionTxn
 
 from .fastpath import FAST, FAST_DECODERS
 from .outgoing import ProtocolViolation
+from .quickwrites import QUICK_WRITES
 from .replies import reply_frame
 from .writes import Writing
 
@@ -64,6 +65,11 @@ class Asking(Writing):
         if self.replica.role.asks_elsewhere and self._pass_on(op, xid, data[pos:end]):
             return None
         if self._fast:
+            quick = QUICK_WRITES.get(op) if self.replica.quick_writes else None
+            if quick is not None and quick(self, op, xid, data, pos, end):  # type: ignore[arg-type]
+                return None
+            # Before anything that may raise: what the run holds has its zxids, and must get into the log.
+            self.end_run()
             decode = FAST_DECODERS.get(op)
             request: Any = decode(data, pos, end) if decode is not None else None
             if request is not None:

@@ -4,7 +4,7 @@ How a write is judged and kept is said in ``replica``; here is that each is answ
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.lane import Lane
@@ -16,7 +16,10 @@ from .outgoing import Outgoing
 from .replies import write_reply
 
 if TYPE_CHECKING:
+    from .quickwrites import Run
     from .service import Service
+
+    R = TypeVar("R", bound=Run)
 
 __all__ = ["Writing"]
 
@@ -30,7 +33,7 @@ class Writing(Outgoing):
     While ``paused`` (its session is being made, or too much is under way) nothing more is taken in.
     """
 
-    __slots__ = ("_batch_time", "lane", "paused")
+    __slots__ = ("_batch_time", "lane", "paused", "run")
 
     def __init__(self, service: "Service", address: tuple[str, int], wake: Callable[[Any], None]) -> None:
         super().__init__(service, address, wake)
@@ -38,12 +41,51 @@ class Writing(Outgoing):
         self.paused = False
         self._batch_time = 0
         """What the writes of the present batch are stamped with, once there is one."""
+        self.run: Run | None = None
+        """Quick writes that were accepted last, and to which more may come (``quickwrites``)."""
+
+    def batch_time(self) -> int:
+        """What the writes of the present batch are stamped with, in milliseconds since 1970."""
+        if not self._batch_time:
+            self._batch_time = self.service.host.wall_ms()
+        return self._batch_time
+
+    def begin_run(self, kind: "type[R]") -> "R | None":
+        """Quick writes of another kind may follow; None where all must take the plain way."""
+        self.end_run()
+        replica, session = self.replica, self.session
+        if not replica.quick_writes or session is None or session.closing:
+            return None
+        if replica.sessions.by_id.get(session.id) is not session:
+            return None
+        run = kind(self)  # type: ignore[arg-type]
+        self.run = run
+        return run
+
+    def end_run(self) -> None:
+        """Whatever comes next is none of the run's."""
+        run, self.run = self.run, None
+        if run is not None and run.changes:
+            run.end()
+            self.lane.writes += run.count - 1
+            self._late += run.count
+
+    def run_committed(self, run: "Run") -> None:
+        """All writes of a run are done and answered: now the reads that waited behind them."""
+        if self.aborted:
+            return
+        self.sent += run.count
+        self.service.statistics.sent += run.count
+        if self.lane.writes:
+            self._account_late(self.service.host.wall_ms() - run.time, run.count)
+            self.lane.leave(run)
+        if self.paused or not self.attended:
+            self.paused = False
+            self._wake(self)
 
     def _submit(self, op: int, xid: int, request: Any) -> None:
         proposal = Proposal(op, request, self.session_id, xid, self.identities, self)
-        if not self._batch_time:
-            self._batch_time = self.service.host.wall_ms()
-        proposal.time = self._batch_time
+        proposal.time = self.batch_time()
         replica = self.replica
         if not replica.log.immediate:
             self._late += 1

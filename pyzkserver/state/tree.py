@@ -210,7 +210,7 @@ class DataTree:
         if name in _QUOTA_NAMES and parent_path.startswith(QUOTA_NODE):
             self._quota_node_created(parent_path, name)
         if self.quotas.paths:
-            self._count_quota(path, 1, len(data) if data else 0)
+            self.count_quota(path, 1, len(data) if data else 0)
         watches = self.watches
         if watches.data.by_path:
             watches.data.trigger(path, _CREATED, zxid, acl)
@@ -263,7 +263,7 @@ class DataTree:
             self._strike_owner(path, node.ephemeral_owner)
         if name == LIMIT_NODE and parent_path.startswith(QUOTA_NODE):
             self.quotas.discard(parent_path[len(QUOTA_NODE) :])
-        self._count_quota(path, -1, -size)
+        self.count_quota(path, -1, -size)
         told = self.watches.data.trigger(path, _DELETED, zxid, node.acl)
         self.watches.child.trigger(path, _DELETED, zxid, node.acl, told)
         self.watches.child.trigger(parent_path or "/", _CHILDREN_CHANGED, zxid, parent.acl)
@@ -290,7 +290,7 @@ class DataTree:
         node.changed()
         self._touch("" if path == "/" else path, node)
         if self.quotas.paths:
-            self._count_quota(path, 0, growth)
+            self.count_quota(path, 0, growth)
         self.data_size += growth
         stat = node.stat_bytes()
         if self.watches.data.by_path:
@@ -351,7 +351,7 @@ class DataTree:
         stat.data = track.encode()
         stat.changed()
 
-    def _count_quota(self, path: str, count: int, size: int) -> None:
+    def count_quota(self, path: str, count: int, size: int) -> None:
         """A change below a quota: its stat node tells.  No version and no event comes of that."""
         covered = self.quotas.covering(path)
         if covered is None:
