@@ -56,6 +56,9 @@ class Asking(Writing):
 
     __slots__ = ("_fast",)
 
+    _quick = QUICK_WRITES
+    """Empty where each request must come by ``_request`` and each reply by ``_append`` alone."""
+
     def __init__(self, service: "Service", address: tuple[str, int], wake: Callable[[Any], None]) -> None:
         super().__init__(service, address, wake)
         # Where clients must prove who they are, every request takes the plain way, which looks.
@@ -65,7 +68,7 @@ class Asking(Writing):
         if self.replica.role.asks_elsewhere and self._pass_on(op, xid, data[pos:end]):
             return None
         if self._fast:
-            quick = QUICK_WRITES.get(op) if self.replica.quick_writes else None
+            quick = self._quick.get(op) if self.replica.quick_writes else None
             if quick is not None and quick(self, op, xid, data, pos, end):  # type: ignore[arg-type]
                 return None
             # Before anything that may raise: what the run holds has its zxids, and must get into the log.

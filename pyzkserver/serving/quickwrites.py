@@ -138,7 +138,7 @@ class _Sets(Run):
 
     def apply(self, replica: Replica, answer: bool) -> None:
         tree, nodes, time = replica.tree, self.nodes, self.time
-        watches, quotas, outbox = tree.watches.data, tree.quotas, self.connection.outbox
+        watches, quotas, connection = tree.watches.data, tree.quotas, self.connection
         for xid, zxid, path, data, version in self.changes:
             node = nodes[path]
             size = len(data)
@@ -158,9 +158,8 @@ class _Sets(Run):
             if watches.by_path:
                 watches.trigger(path, _DATA_CHANGED, zxid, node.acl)
             if answer:
-                outbox.append(_reply(84, xid, zxid, 0) + stat)
-        if answer:
-            self.connection.queued += 88 * len(self.changes)
+                connection.outbox.append(_reply(84, xid, zxid, 0) + stat)
+                connection.queued += 88
 
 
 class _Creates(Run):
@@ -171,7 +170,6 @@ class _Creates(Run):
     def apply(self, replica: Replica, answer: bool) -> None:
         tree, nodes = replica.tree, self.nodes
         watches, quotas, connection = tree.watches, tree.quotas, self.connection
-        outbox = connection.outbox
         for xid, zxid, op, path, raw, parent_path, name, node, cversion in self.changes:
             parent = nodes[parent_path]
             parent.cversion = cversion
@@ -193,7 +191,7 @@ class _Creates(Run):
             if watches.child.by_path:
                 watches.child.trigger(parent_path, _CHILDREN_CHANGED, zxid, parent.acl)
             if answer:
-                outbox.append(reply)
+                connection.outbox.append(reply)
                 connection.queued += len(reply)
 
 

@@ -14,7 +14,7 @@ from pyzkserver.replica import upkeep
 from pyzkserver.server import build_replica
 from pyzkserver.serving.service import Service
 from pyzkserver.state.transaction import Transaction
-from pyzkserver.storage.txncodec import encode_transaction
+from pyzkserver.storage.txncodec import encode_digest, encode_transaction
 from pyzkserver.wire.framing import frame
 from pyzkserver.wire.jute import Record
 from pyzkserver.wire.records import (
@@ -211,28 +211,52 @@ class StillHost(Host):
 
 
 class HeldLog:
-    """A log that makes durable what it holds when it is told to, as a disk does after a flush."""
+    """A log that makes durable what it holds when it is told to, as a disk does after a flush.
+
+    What ``gathered`` is handed over as a group, and then it is ``held``.  ``payloads`` is all that it ever got.
+    """
 
     immediate = False
 
     def __init__(self) -> None:
         self.durable: Callable[[int], None] = lambda zxid: None
         self.digest: Callable[[], int | None] = lambda: None
+        self.gathered: list[int] = []
         self.held: list[int] = []
         self.payloads: list[bytes] = []
+        self._digested = True
 
     def append(self, txn: Transaction, digest: int | None = None) -> None:
-        self.append_payloads(txn.zxid, txn.zxid, [encode_transaction(txn, digest)])
+        self.append_payloads(txn.zxid, txn.zxid, [encode_transaction(txn, digest)], digest is not None)
 
     def append_payloads(
         self, first_zxid: int, last_zxid: int, payloads: list[bytes], digested: bool = True
     ) -> None:
         assert len(payloads) == last_zxid - first_zxid + 1
-        self.held += range(first_zxid, last_zxid + 1)
+        self.gathered += range(first_zxid, last_zxid + 1)
         self.payloads += payloads
+        self._digested = digested
+
+    def hand_over(self) -> None:
+        """As a flush begins."""
+        if self.gathered and not self._digested:
+            digest = self.digest()
+            if digest is not None:
+                self.payloads[-1] += encode_digest(digest)
+        self.held += self.gathered
+        self.gathered.clear()
+
+    def finish(self) -> None:
+        """As a flush ends: the next group is handed over, then all is told of the one that is safe."""
+        done = self.held[-1:]
+        self.held.clear()
+        self.hand_over()
+        if done:
+            self.durable(done[0])
 
     def flush(self, count: int | None = None) -> None:
         """The first ``count`` transactions, or all, are safe from now on."""
+        self.hand_over()
         taken, self.held = self.held[:count], self.held[count:] if count is not None else []
         if taken:
             self.durable(taken[-1])

@@ -8,7 +8,7 @@ below, ``gates`` and ``parcels``.
 from collections import deque
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.serving.connection import OUTBOX_HIGH_WATER, Connection
@@ -34,6 +34,8 @@ _PING: Final = int(OpCode.PING)
 
 class DisturbedConnection(ReceivingLate):
     """One client's connection to a server of ``pyzkserver.testing``."""
+
+    _quick: ClassVar = {}
 
     def __init__(
         self, service: "DisturbedService", address: tuple[str, int], wake: Callable[[Connection], None]
