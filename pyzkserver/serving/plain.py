@@ -5,7 +5,7 @@ The hot ones have a fast way (``fastpath``), which falls through to this one.
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.state.acl import Identity
@@ -25,7 +25,7 @@ from pyzkserver.wire.txns import CreateSessionTxn
 
 from .fastpath import FAST, FAST_DECODERS
 from .outgoing import ProtocolViolation
-from .quickwrites import QUICK_WRITES
+from .quickwrites import QUICK_WRITES, QuickWrite
 from .replies import reply_frame
 from .writes import Writing
 
@@ -56,7 +56,7 @@ class Asking(Writing):
 
     __slots__ = ("_fast",)
 
-    _quick = QUICK_WRITES
+    _quick: ClassVar[dict[int, QuickWrite]] = QUICK_WRITES
     """Empty where each request must come by ``_request`` and each reply by ``_append`` alone."""
 
     def __init__(self, service: "Service", address: tuple[str, int], wake: Callable[[Any], None]) -> None:

@@ -25,7 +25,7 @@ from pyzkserver.wire.requests import CreateRequest, OpCode
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["QUICK_WRITES", "Run"]
+__all__ = ["QUICK_WRITES", "QuickWrite", "Run"]
 
 _WRITE, _MAY_CREATE = 2, 4
 _SET_DATA = int(OpCode.SET_DATA)
@@ -290,7 +290,9 @@ def _create(connection: "Connection", op: int, xid: int, data: bytes, pos: int, 
     return True
 
 
-QUICK_WRITES: dict[int, Callable[["Connection", int, int, bytes, int, int], bool]] = {
+QuickWrite = Callable[["Connection", int, int, bytes, int, int], bool]
+
+QUICK_WRITES: dict[int, QuickWrite] = {
     _SET_DATA: _set_data,
     _CREATE: _create,
     _CREATE2: _create,

@@ -56,7 +56,7 @@ class Writing(Outgoing):
         replica, session = self.replica, self.session
         if not replica.quick_writes or session is None or session.closing:
             return None
-        if replica.sessions.by_id.get(session.id) is not session:
+        if replica.sessions.by_id.get(session.id) is not session or session.holder is not None:
             return None
         run = kind(self)  # type: ignore[arg-type]
         self.run = run

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from storage.histories import appearance, apply
 
+from pyzkserver.serving.quickwrites import Run
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.txncodec import decode_transaction
 from pyzkserver.wire.records import ACL, Id
@@ -179,3 +180,94 @@ def test_a_long_conversation(seed: int) -> None:
             )
         turns.append((random.randrange(2), calls, random.choice(("nothing", "hand over", "finish", "flush"))))
     check_both(turns)
+
+
+def test_what_goes_the_quick_way() -> None:
+    """One run for what follows each other: one proposal, one entry in the lane; then the next kind."""
+    house = House(quick=True)
+    house.say(0, [set_data("/a", b"1"), set_data("/a", b"2", 1), create("/a/x", b""), create2("/a/y", b"")])
+    runs = list(house.replica.in_flight)
+    assert all(isinstance(run, Run) for run in runs)
+    assert [run.count for run in runs] == [2, 2]
+    assert house.clients[0].connection.lane.writes == 4
+    assert len(house.clients[0].connection.lane) == 2
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        set_data("/a", None),
+        set_data("/", b""),
+        set_data("/locked", b""),
+        set_data("/a", b"", 7),
+        set_data("/no", b""),
+        create("/top", b""),
+        create("/a/x", None),
+        create("/a/s-", flags=2),
+        create("/a/../b"),
+        create("/e/x"),
+        create("/locked/x"),
+        create("/zookeeper/quota/a"),
+        create("//x"),
+        create("/a/é"),
+        create("/a/x", acl=READ_ONLY),
+    ],
+)
+def test_what_does_not(call: Call) -> None:
+    """Whatever is refused, or seldom."""
+    house = House(quick=True)
+    house.say(0, [call])
+    (proposal,) = house.replica.in_flight
+    assert not isinstance(proposal, Run)
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_a_run_ends_where_too_much_is_under_way(limit: int) -> None:
+    """globalOutstandingLimit: the rest is taken in when that is answered."""
+    house = House(quick=True, global_outstanding_limit=limit)
+    house.say(0, [set_data("/a", b"%d" % number) for number in range(12)])
+    connection = house.clients[0].connection
+    assert connection.lane.writes == limit
+    assert connection.paused
+    for _ in range(12):
+        house.flush()
+    assert house.replica.tree.nodes["/a"].version == 12
+    assert not connection.paused
+
+
+def test_a_client_that_is_gone_gets_nothing() -> None:
+    """What it asked for happens all the same; that is logged which came before the frame that ended it."""
+    house = House(quick=True)
+    client = house.clients[0]
+    client.take()
+    client.send(packets([set_data("/a", b"1"), create("/a/x")], client.next_xid) + b"\xff" * 12)
+    assert client.ended
+    house.flush()
+    assert client.take() == b""
+    tree = house.replica.tree
+    assert (tree.nodes["/a"].data, "/a/x" in tree.nodes) == (b"1", True)
+    assert appearance(replay(house.desk.log.payloads)) == appearance(tree)
+
+
+def test_where_a_quota_is_enforced_nothing_is_quick() -> None:
+    """And where the log keeps nothing, where there is nothing to wait for."""
+    assert not Desk(enforce_quota=True, held=True).replica.quick_writes
+    assert not Desk().replica.quick_writes
+
+
+def test_quotas_are_counted() -> None:
+    """As the plain way counts them."""
+    counted = []
+    for quick in (True, False):
+        house = House(quick=quick)
+        quota = "/zookeeper/quota/a"
+        for call in (
+            create(quota),
+            create(f"{quota}/zookeeper_limits", b"count=9,bytes=-1"),
+            create(f"{quota}/zookeeper_stats", b"count=0,bytes=0"),
+        ):
+            house.say(0, [call])
+        house.say(0, [create("/a/x", b"12345"), set_data("/a/x", b"123"), set_data("/a", b"1")])
+        house.flush()
+        counted.append(house.replica.tree.nodes[f"{quota}/zookeeper_stats"].data)
+    assert counted[0] == counted[1] != b"count=0,bytes=0"
