@@ -213,7 +213,8 @@ class StillHost(Host):
 class HeldLog:
     """A log that makes durable what it holds when it is told to, as a disk does after a flush.
 
-    What ``gathered`` is handed over as a group, and then it is ``held``.  ``payloads`` is all that it ever got.
+    ``held`` is what is not durable yet; ``begun`` of it were handed over as a group.  ``payloads`` is all that it
+    ever got.
     """
 
     immediate = False
@@ -221,43 +222,46 @@ class HeldLog:
     def __init__(self) -> None:
         self.durable: Callable[[int], None] = lambda zxid: None
         self.digest: Callable[[], int | None] = lambda: None
-        self.gathered: list[int] = []
         self.held: list[int] = []
+        self.begun = 0
         self.payloads: list[bytes] = []
         self._digested = True
 
     def append(self, txn: Transaction, digest: int | None = None) -> None:
         self.append_payloads(txn.zxid, txn.zxid, [encode_transaction(txn, digest)], digest is not None)
 
+    def append_payload(self, zxid: int, payload: bytes) -> None:
+        self.append_payloads(zxid, zxid, [payload])
+
     def append_payloads(
         self, first_zxid: int, last_zxid: int, payloads: list[bytes], digested: bool = True
     ) -> None:
         assert len(payloads) == last_zxid - first_zxid + 1
-        self.gathered += range(first_zxid, last_zxid + 1)
+        self.held += range(first_zxid, last_zxid + 1)
         self.payloads += payloads
         self._digested = digested
 
     def hand_over(self) -> None:
         """As a flush begins."""
-        if self.gathered and not self._digested:
+        if len(self.held) > self.begun and not self._digested:
             digest = self.digest()
             if digest is not None:
                 self.payloads[-1] += encode_digest(digest)
-        self.held += self.gathered
-        self.gathered.clear()
+        self.begun = len(self.held)
 
     def finish(self) -> None:
         """As a flush ends: the next group is handed over, then all is told of the one that is safe."""
-        done = self.held[-1:]
-        self.held.clear()
+        done, self.held = self.held[: self.begun], self.held[self.begun :]
+        self.begun = 0
         self.hand_over()
         if done:
-            self.durable(done[0])
+            self.durable(done[-1])
 
     def flush(self, count: int | None = None) -> None:
         """The first ``count`` transactions, or all, are safe from now on."""
         self.hand_over()
         taken, self.held = self.held[:count], self.held[count:] if count is not None else []
+        self.begun = len(self.held)
         if taken:
             self.durable(taken[-1])
 

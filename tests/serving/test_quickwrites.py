@@ -126,7 +126,7 @@ def converse(house: House, turns: list[tuple[int, list[Call], str]]) -> list[byt
     for who, calls, after in turns:
         house.desk.host.now += 1
         house.say(who, calls)
-        if after == "hand over" and not house.desk.log.held:
+        if after == "hand over" and not house.desk.log.begun:
             house.desk.log.hand_over()
         elif after == "finish":
             house.desk.log.finish()
