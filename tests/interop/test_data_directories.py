@@ -8,12 +8,26 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
+from serving.talk import Reply, create, hello, packets, read_answer, set_data
 
 import pyzkserver
+from pyzkserver.storage.logfile import read_entries
 
 from .apache import SUPER_DIGEST
 from .conversation import Address
-from .test_files import LONG, Shown, apache_on, classpath, client_of, mismatches, shown_by, write_everything
+from .test_files import (
+    LONG,
+    Shown,
+    apache_on,
+    classpath,
+    client_of,
+    java,
+    mismatches,
+    shown_by,
+    tool_output,
+    write_everything,
+)
+from .test_kill import ServerProcess, Wire
 
 pytestmark = pytest.mark.interop
 
@@ -120,3 +134,42 @@ def test_our_digests_are_compared(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     with ours_on(tmp_path, ""):
         pass
     assert caplog.messages == []
+
+
+def test_digests_are_written_once_a_flush(tmp_path: Path, classpath: str) -> None:
+    """Of what is flushed together only the last transaction has a digest; Apache's server and tools take that.
+
+    A process of its own: servers of ``pyzkserver.testing`` take no quick writes.
+    """
+    (tmp_path / "zoo.cfg").write_text(f"dataDir={tmp_path}/data\nclientPort=0\nclientPortAddress=127.0.0.1\n")
+    server = ServerProcess(tmp_path)
+    try:
+        port = server.port()
+        with client_of(("127.0.0.1", port)) as client:
+            client.create("/top", b"")
+            wire = Wire(port)
+            wire.send(hello(LONG))
+            wire.read_frame()
+            for number in range(5):
+                calls = [create(f"/top/{number}-{at}", b"x" * at) for at in range(60)]
+                calls += [set_data("/top", b"%d" % at) for at in range(60)]
+                wire.send(packets(calls))
+                for _ in calls:
+                    answer = read_answer(wire.read_frame())
+                    assert isinstance(answer, Reply)
+                    assert answer.err == 0
+            wire.close()
+            shown = shown_by(client)
+            server.kill()  # before the client, so that its session is not closed
+    finally:
+        server.process.kill()
+    (log,) = (tmp_path / "data" / "version-2").glob("log.*")
+    entries = list(read_entries([log.read_bytes()]))
+    missing = sum(entry.digest is None for entry in entries)
+    assert missing > 500
+    assert len(entries) - missing > 5
+    told = tool_output(java(classpath, {}, "org.apache.zookeeper.server.persistence.TxnLogToolkit", str(log)))
+    assert f"EOF reached after {len(entries)} txns." in told
+    with theirs_on(tmp_path, "", classpath) as address, client_of(address) as client:
+        assert shown_by(client) == shown
+        assert mismatches(address) == 0
