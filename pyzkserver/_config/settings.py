@@ -65,7 +65,7 @@ REQUESTS = (
         "container_max_never_used_interval_ms",
         "ms after which a container that never had a child goes; 0 is never"),
     Key("digest.enabled", _PROPERTY, _FLAG, "digest_enabled",
-        "keep a digest of the tree with every transaction"),
+        "keep a digest of the tree in the transaction log"),
     Key("closeSessionTxn.enabled", _PROPERTY, _FLAG, "close_session_txn_enabled",
         "closeSession transactions list the ephemerals they delete"),
     Key("reconfigEnabled", _FILE, _FLAG, "reconfig_enabled", "the reconfig operation"),
