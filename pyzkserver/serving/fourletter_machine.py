@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyzkserver._version import __version__
 from pyzkserver.config import Config
+from pyzkserver.state.paths import CONFIG_NODE
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -87,9 +88,27 @@ def conf(service: "Service", asker: "Connection") -> str:
         "maxSessionTimeout": config.max_session_timeout,
         "clientPortListenBacklog": config.client_port_listen_backlog,
         # A standalone server is no member of anything: Apache's says 0, although its sessions' ids say 1.
-        "serverId": 0,
+        "serverId": config.server_id if config.is_distributed else 0,
     }
-    return "".join(f"{key}={value}\n" for key, value in entries.items())
+    told = "".join(f"{key}={value}\n" for key, value in entries.items())
+    return told + _ensemble(service) if config.is_distributed else told
+
+
+def _ensemble(service: "Service") -> str:
+    """What a member tells beside (``QuorumZooKeeperServer.dumpConf``); the members are those of this moment."""
+    config = service.config
+    text = (service.replica.tree.nodes[CONFIG_NODE].data or b"").decode()
+    own = config.membership.members[config.server_id]
+    entries = {
+        "initLimit": config.init_limit,
+        "syncLimit": config.sync_limit,
+        "electionAlg": config.election_alg,
+        "electionPort": "|".join(str(address.port) for address in own.election_addresses),
+        "quorumPort": "|".join(str(address.port) for address in own.quorum_addresses),
+        "peerType": 1 if config.peer_type == "observer" else 0,
+    }
+    told = "".join(f"{key}={value}\n" for key, value in entries.items())
+    return f"{told}membership: \n{text}"
 
 
 def dirs(service: "Service", asker: "Connection") -> str:

@@ -673,6 +673,26 @@ def test_conf_in_memory() -> None:
     assert server.ask("dirs") == "datadir_size: 0\nlogdir_size: 0\n"
 
 
+def test_conf_of_a_member() -> None:
+    """Its place in the ensemble, and the members as /zookeeper/config has them at the moment."""
+    members = ((1, "127.0.0.1:2888:3888;2181"), (2, "127.0.0.1:2889:3889:observer;2182"))
+    members += ((3, "127.0.0.1:2890:3890;2183"), (4, "127.0.0.1:2891:3891;2184"))
+    server = Server(servers=members, server_id=2, init_limit=10, sync_limit=5)
+    server.replica.tree.nodes["/zookeeper/config"].data = b"server.1=...\nversion=100000000"
+    assert server.ask("conf").partition("clientPortListenBacklog=-1\n")[2] == (
+        "serverId=2\n"
+        "initLimit=10\n"
+        "syncLimit=5\n"
+        "electionAlg=3\n"
+        "electionPort=3889\n"
+        "quorumPort=2889\n"
+        "peerType=1\n"
+        "membership: \n"
+        "server.1=...\n"
+        "version=100000000"
+    )
+
+
 def test_conf_and_dirs_with_directories(tmp_path: Path) -> None:
     snapshots, logs = tmp_path / "data" / "version-2", tmp_path / "log" / "version-2"
     for directory, size in ((snapshots, 100), (logs, 30), (logs / "sub", 7)):
