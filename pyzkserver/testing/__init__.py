@@ -6,14 +6,20 @@ if TYPE_CHECKING:
     from .case import ZooKeeperMixin
     from .clients import KazooMissing, kazoo_client
     from .contents import Contents, ContentsError, State, Tree, Znode
+    from .ensemble import Ensemble, EnsembleMember, NotFormed
+    from .faults.rule import NeverHit
     from .server import Server
     from .views import NodeView, SessionView, WatchView
 
 __all__ = [
     "Contents",
     "ContentsError",
+    "Ensemble",
+    "EnsembleMember",
     "KazooMissing",
+    "NeverHit",
     "NodeView",
+    "NotFormed",
     "Server",
     "SessionView",
     "State",
@@ -28,8 +34,12 @@ __all__ = [
 _HOMES = {
     "Contents": "contents",
     "ContentsError": "contents",
+    "Ensemble": "ensemble",
+    "EnsembleMember": "ensemble",
     "KazooMissing": "clients",
+    "NeverHit": "faults.rule",
     "NodeView": "views",
+    "NotFormed": "ensemble",
     "Server": "server",
     "SessionView": "views",
     "State": "contents",

@@ -9,6 +9,7 @@ from pyzkserver.errors import PyzkserverError
 if TYPE_CHECKING:
     from kazoo.client import KazooClient
 
+    from .ensemble import Ensemble
     from .server import Server
 
 __all__ = ["KazooMissing", "kazoo_client"]
@@ -21,8 +22,8 @@ class KazooMissing(PyzkserverError):
 
 
 @contextmanager
-def kazoo_client(server: "Server", **settings: Any) -> "Iterator[KazooClient]":
-    """A client of this server, connected when entered, and stopped when left, whatever became of it.
+def kazoo_client(server: "Server | Ensemble", **settings: Any) -> "Iterator[KazooClient]":
+    """A client of this server or ensemble, connected when entered, and stopped when left, whatever became of it.
 
     ``settings`` are KazooClient's.  Raises KazooMissing.
     """

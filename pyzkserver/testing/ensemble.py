@@ -19,10 +19,11 @@ from pyzkserver.storage.memory_disk import MemoryDisk
 from pyzkserver.wire.election import ServerState
 
 from .clock import MovableHost
-from .contents import Contents
+from .contents import Contents, State, contents_of
 from .loop import Loop
 from .network import MemberHost, Network
 from .server import Server
+from .sessions import session_id_of
 from .waiting import told
 
 __all__ = ["Ensemble", "EnsembleMember", "NotFormed"]
@@ -60,6 +61,11 @@ class EnsembleMember(Server):
 
     def __repr__(self) -> str:
         return f"<member {self.sid}: {self.mode}>"
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return f"member {self.sid}"
 
     # how it is hosted
 
@@ -178,14 +184,25 @@ class Ensemble:
 
     ``async with`` does the same under Trio and asyncio.  Keyword arguments are those of Config, for all members.
     Data is kept in memory, and survives ``restart``; ``data_dir`` is a directory in which each gets one of its
-    own.
+    own.  ``tree`` is what it begins with: nodes by path, in a mapping or in a file of such.
     """
 
     def __init__(
-        self, size: int = 3, *, observers: int = 0, data_dir: str | Path | None = None, **settings: Any
+        self,
+        size: int = 3,
+        *,
+        observers: int = 0,
+        tree: Contents | None = None,
+        data_dir: str | Path | None = None,
+        **settings: Any,
     ) -> None:
         if size < 1 or (size == 1 and settings.get("standalone_enabled", True)):
             raise ValueError("an ensemble has two voting members at least; Server is a server alone")
+        self._tree = {} if tree is None else contents_of(tree)
+        if isinstance(self._tree, State):
+            raise ValueError(
+                "an ensemble begins with nodes by path: its members would have to agree on a whole state"
+            )
         self.network = Network()
         self._ports = [_reserved() for _ in range(size + observers)]
         servers = tuple(
@@ -223,10 +240,16 @@ class Ensemble:
             for member in self:
                 member.start()
             self.wait_until_formed()
+            self._fill()
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _fill(self) -> None:
+        if self._tree:
+            leader = self.leader
+            leader.run(leader._put, self._tree)
 
     def stop(self) -> None:
         """Stop all that run."""
@@ -257,6 +280,7 @@ class Ensemble:
                 member._finish_start()
             await told(self._begin_waiting)
             self.wait_until_formed(0.1)
+            self._fill()
         except BaseException:
             self.stop()
             raise
@@ -300,6 +324,14 @@ class Ensemble:
     def observers(self) -> list[EnsembleMember]:
         """Those that observe, and serve."""
         return [member for member in self if member.mode == "observer"]
+
+    def member_of(self, client: object) -> EnsembleMember:
+        """The one that a kazoo client or session id is connected to.  Raises LookupError where there is none."""
+        session_id = session_id_of(client)
+        for member in self:
+            if member.is_running and session_id in member.run(_connected, member):
+                return member
+        raise LookupError(f"{client!r} is connected to no member: {self.describe()}")
 
     def describe(self) -> str:
         """What each member is doing, for people."""
@@ -355,6 +387,11 @@ class Ensemble:
             for two in self.members:
                 if one < two:
                     self._in_loop(self.network.mend, _machine(one), _machine(two))
+
+
+def _connected(member: EnsembleMember) -> set[int]:
+    """The sessions whose connections it has."""
+    return {connection.session_id for connection in member.running.service.connections}
 
 
 def _machine(sid: int) -> str:

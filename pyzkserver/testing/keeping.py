@@ -54,6 +54,7 @@ class Keeping(Control):
         """Create these nodes, or set their data where they exist, as somebody would who may do everything.
 
         Watchers are told.  Raises ZooKeeperError where a node cannot be, with its path; those before it are there.
+        A member of an ensemble must be its leader.
         """
         self.run(self._put, znodes_of(tree))
 
@@ -189,6 +190,8 @@ class _Writer:
     """Somebody who may do everything, and has a session that no transaction tells of."""
 
     def __init__(self, replica: Replica) -> None:
+        if replica.role.asks_elsewhere:
+            raise RuntimeError("this member asks its leader for every change: have the leader make it")
         self._replica = replica
         self._told = Told()
         self._paths: list[str] = []

@@ -8,9 +8,10 @@ import pytest
 if TYPE_CHECKING:
     from kazoo.client import KazooClient
 
+    from .ensemble import Ensemble
     from .server import Server
 
-__all__ = ["kazoo_client", "zookeeper", "zookeeper_session"]
+__all__ = ["kazoo_client", "zookeeper", "zookeeper_ensemble", "zookeeper_session"]
 
 _SERVERS: "pytest.StashKey[list[Server]]" = pytest.StashKey()
 """Of a test, and of the session: the servers that the fixtures have started."""
@@ -35,11 +36,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker."""
+    """The markers."""
     config.addinivalue_line(
         "markers",
         "zookeeper(tree=None, **settings): what the test's ZooKeeper server begins with, and keywords of"
         " pyzkserver.Config; of several the closest counts",
+    )
+    config.addinivalue_line(
+        "markers",
+        "zookeeper_ensemble(size=3, *, observers=0, tree=None, **settings): how many members the test's ensemble has,"
+        " what it begins with, and keywords of pyzkserver.Config for all members; the closest counts",
     )
 
 
@@ -77,16 +83,28 @@ def zookeeper_session(request: pytest.FixtureRequest) -> "Iterator[Server]":
 
 
 @pytest.fixture
+def zookeeper_ensemble(request: pytest.FixtureRequest) -> "Iterator[Ensemble]":
+    """A fresh ensemble for this test, three members unless ``@pytest.mark.zookeeper_ensemble(5)`` says otherwise."""
+    from .ensemble import Ensemble
+
+    marker = request.node.get_closest_marker("zookeeper_ensemble")
+    arguments, settings = (marker.args, marker.kwargs) if marker is not None else ((), {})
+    with Ensemble(*arguments, **{**_settings(request.config), **settings}) as ensemble:
+        request.node.stash.setdefault(_SERVERS, []).extend(ensemble)
+        yield ensemble
+
+
+@pytest.fixture
 def kazoo_client(request: pytest.FixtureRequest) -> "Iterator[KazooClient]":
     """A kazoo client of this test's ZooKeeper server, connected; it is stopped when the test ends.
 
-    The server is ``zookeeper``, or ``zookeeper_session`` in a test that uses that one.
+    The server is ``zookeeper``, or ``zookeeper_session`` or ``zookeeper_ensemble`` in a test that uses only those.
     """
     from . import clients
 
-    names = request.fixturenames
-    of_session = "zookeeper_session" in names and "zookeeper" not in names
-    server = request.getfixturevalue("zookeeper_session" if of_session else "zookeeper")
+    names = ["zookeeper", "zookeeper_session", "zookeeper_ensemble"]
+    used = [name for name in names if name in request.fixturenames]
+    server = request.getfixturevalue(used[0] if used else "zookeeper")
     with clients.kazoo_client(server) as client:
         yield client
 
@@ -154,10 +172,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed:  # type: ignore[attr-defined]
         for server in [*item.stash.get(_SERVERS, []), *_of_session(item)]:
             if server.is_running:
-                report.sections.append(("ZooKeeper", server.describe()))  # type: ignore[attr-defined]
+                title = f"ZooKeeper {server.name}".rstrip()
+                report.sections.append((title, server.describe()))  # type: ignore[attr-defined]
                 if len(server.recording):
                     shown = server.recording.transcript(last=_LAST)
-                    report.sections.append(("ZooKeeper transcript", shown))  # type: ignore[attr-defined]
+                    report.sections.append((f"{title} transcript", shown))  # type: ignore[attr-defined]
     return report
 
 

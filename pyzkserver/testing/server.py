@@ -227,6 +227,11 @@ class Server(Restarting, Assertions, Disturbed):
         return self._loop is not None and self._loop.is_here and not self._parent
 
     @property
+    def name(self) -> str:
+        """What reports call it, where there are several."""
+        return ""
+
+    @property
     def port(self) -> int:
         """The port that clients connect to."""
         return self.running.port

@@ -147,6 +147,8 @@ class Views(Control):
         return self.run(self._describe)
 
     def _describe(self) -> str:
+        if not self.running.service.serving:
+            return f"{self.running.hosts} serves nobody at the moment"
         tree = self.running.replica.tree
         sessions, watches = self._sessions(), self._watches(None)
         nodes = [path for path in _below(tree, "/") if not path.startswith("/zookeeper")]

@@ -8,7 +8,9 @@ import trio
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
+from pyzkserver.testing.clients import kazoo_client
 from pyzkserver.testing.ensemble import Ensemble, NotFormed
+from pyzkserver.testing.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +193,36 @@ def test_watches_fire_at_other_members(ensemble: Ensemble, client: KazooClient) 
     assert told == ["CREATED"]
     client.delete("/watched")
     leave(reader)
+
+
+def test_changes_from_outside_are_the_leaders() -> None:
+    """put and delete work at the leader, and reach everybody; another member says whom to ask."""
+    with Ensemble(3, tree={"/a": b"1"}) as ensemble:
+        leader = ensemble.leader
+        leader.put({"/b/c": b"2"})
+        leader.delete("/a")
+        for member in ensemble:
+            member.assert_tree({"/b": b"", "/b/c": b"2"}, within=10)
+        with pytest.raises(RuntimeError, match="have the leader make it"):
+            ensemble.followers[0].put({"/x": b""})
+        assert leader.sessions() == []
+
+
+def test_a_whole_state_is_not_for_ensembles() -> None:
+    """Members would have to agree on it."""
+    with Server() as server:
+        state = server.snapshot()
+    with pytest.raises(ValueError, match="nodes by path"):
+        Ensemble(3, tree=state)
+
+
+def test_who_is_connected_to_whom() -> None:
+    """member_of finds a client's member, by client or session."""
+    with Ensemble(2) as ensemble:
+        for member in ensemble:
+            with kazoo_client(member) as client:
+                assert ensemble.member_of(client) is member
+                assert ensemble.member_of(client.client_id[0]) is member
+                lost = client.client_id[0]
+        with pytest.raises(LookupError, match=r"no member: 1 \w+, 2 \w+"):
+            ensemble.member_of(lost)

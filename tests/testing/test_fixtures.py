@@ -217,6 +217,31 @@ def test_a_failure_shows_what_the_server_held(installed: pytest.Pytester) -> Non
     result.stdout.no_fnmatch_line("*/of/the/other*")
 
 
+def test_an_ensemble(installed: pytest.Pytester) -> None:  # noqa: F811
+    """Three members, or as many as the marker says; a failure shows what each of them held."""
+    result = run(
+        installed,
+        """
+        import pytest
+
+        def test_three(zookeeper_ensemble, kazoo_client):
+            assert len(zookeeper_ensemble) == 3
+            kazoo_client.create("/a", b"1")
+            assert zookeeper_ensemble.leader.tree() == {"/a": b"1"}
+            assert zookeeper_ensemble.member_of(kazoo_client).is_running
+
+        @pytest.mark.zookeeper_ensemble(2, tree={"/b": b"2"})
+        def test_marked(zookeeper_ensemble):
+            assert len(zookeeper_ensemble) == 2
+            zookeeper_ensemble.leader.assert_tree({"/b": b"2"})
+            assert False
+        """,
+        "--strict-markers",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*- ZooKeeper member 1 -*", "  /b  1 bytes '2'", "*- ZooKeeper member 2 -*"])
+
+
 def test_side_by_side_with_xdist(installed: pytest.Pytester) -> None:  # noqa: F811
     """Each worker has servers of its own; nobody's port is anybody else's."""
     installed.makepyfile(
