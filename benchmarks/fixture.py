@@ -163,6 +163,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     exit_on_sigterm()
+    ours("cycles", 1)  # compiles, as an installer does
     load_before = os.getloadavg()[0]
     sections = {
         "cycle": cycle_rows,
