@@ -1,5 +1,4 @@
-"""``python -m sim SEED`` or ``python -m sim --seeds 0-19999``, from ``tests/``: let worlds run, and tell of those
-that fail.
+"""``python -m sim SEED`` or ``python -m sim --seeds 0-19999``, from ``tests/``: let worlds run, and tell of those that fail.
 
 One seed is told whole, with everything that was said; of many only the failures, each with the end of its story.
 """
@@ -10,8 +9,7 @@ import os
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from .ensemble import Failed, World, live
 
@@ -26,12 +24,13 @@ def main() -> int:
         "--processes", type=int, default=os.cpu_count(), help="how many at a time (all cores)"
     )
     parser.add_argument("--keep-going", type=int, default=5, metavar="N", help="stop after N failures (5)")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing new after so many")
     parser.add_argument("--pings", action="store_true", help="with one seed: tell of pings, too")
     parser.add_argument(
         "--story", type=int, default=60, metavar="LINES", help="how much of a failure's story (60)"
     )
     arguments = parser.parse_args()
-    logging.disable()
+    logging.disable()  # the stories tell it better
     if arguments.seed is not None:
         return tell(arguments.seed, pings=arguments.pings)
     if not arguments.seeds:
@@ -53,7 +52,7 @@ def tell(seed: int, *, pings: bool) -> int:
     return 1 if failure else 0
 
 
-def run_some(first: int, last: int) -> tuple[Counter[str], list[tuple[int, str]]]:
+def run_some(first: int, last: int) -> tuple[int, Counter[str], list[tuple[int, str]]]:
     """These worlds, one after the other, in this process."""
     counts: Counter[str] = Counter()
     failures = []
@@ -64,30 +63,36 @@ def run_some(first: int, last: int) -> tuple[Counter[str], list[tuple[int, str]]
             failures.append((seed, str(error)))
         else:
             counts.update(world.counts)
-    return counts, failures
+    return last - first + 1, counts, failures
 
 
-def run_many(first: int, last: int, arguments: Any) -> int:
+def run_many(first: int, last: int, arguments: argparse.Namespace) -> int:
+    """All these worlds, in several processes, as far as time and failures allow."""
     started = time.monotonic()
     counts: Counter[str] = Counter()
     done = failed = 0
     with ProcessPoolExecutor(arguments.processes) as pool:
-        batches = [(start, min(start + AT_ONCE - 1, last)) for start in range(first, last + 1, AT_ONCE)]
-        jobs = {pool.submit(run_some, *batch): batch for batch in batches}
-        for job, (start, end) in jobs.items():
-            more, failures = job.result()
+        jobs = [
+            pool.submit(run_some, start, min(start + AT_ONCE - 1, last))
+            for start in range(first, last + 1, AT_ONCE)
+        ]
+        for job in as_completed(jobs):
+            worlds, more, failures = job.result()
             counts.update(more)
-            done += end - start + 1
+            done += worlds
             for _, story in failures:
                 failed += 1
                 head, _, tale = story.partition("\n\n")
                 print(f"{head}\n\n" + "\n".join(tale.splitlines()[-arguments.story :]) + "\n", flush=True)
-            if failed >= arguments.keep_going:
+            took = time.monotonic() - started
+            if done % 1000 < worlds:
+                print(f"{done} worlds in {took:.0f} s, {failed} failed", flush=True)
+            if failed >= arguments.keep_going or took > arguments.minutes * 60:
                 pool.shutdown(cancel_futures=True)
                 break
     took = time.monotonic() - started
     print(
-        f"{done} worlds in {took:.1f} s, {failed} failed; "
+        f"{done} worlds in {took:.0f} s, {failed} failed; "
         + ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
     )
     return 1 if failed else 0
