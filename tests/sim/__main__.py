@@ -1,4 +1,4 @@
-"""``python -m sim SEED`` or ``python -m sim --seeds 0-19999``, from ``tests/``: let worlds run, and tell of those that fail.
+"""``python -m sim SEED`` or ``python -m sim --seeds 0-19999``, from ``tests/``: let worlds run, tell of what fails.
 
 One seed is told whole, with everything that was said; of many only the failures, each with the end of its story.
 """

@@ -53,6 +53,7 @@ class World:
         seconds: float = 0.0,
         mean_pause: float = 0.0,
         misfortunes: list[faults.Misfortune] | None = None,
+        commit_log_count: int = 0,
         **config: Any,
     ) -> None:
         self.seed = seed
@@ -69,9 +70,10 @@ class World:
             "init_limit": random.choice((10, 20)),
             "sync_limit": random.choice((3, 5, 10)),
             "snap_count": random.choice((10, 40, 100_000)),
-            "commit_log_count": random.choice((4, 20, 500)),
+            "snapshot_size_factor": random.choice((0.0, 0.0, 0.33, -1.0)),
             **config,
         }
+        self.commit_log_count = commit_log_count or random.choice((2, 6, 20, 500))
         self.history = History()
         self.transcript = Transcript()
         self.counts: dict[str, int] = {}
@@ -240,17 +242,11 @@ class World:
     def fail(self, text: str) -> None:
         self.checker.violated("liveness" if "recover" in text or "came" in text else "agreement", text)
 
-    def _any_tree(self) -> DataTree:
-        tree = self._tree
-        assert tree is not None
-        return tree
-
     def _judge(self) -> None:
         complaints = list(self.checker.violations)
         if not complaints:
-            verdict = Verdict(
-                self.history, self.checker.line(self._any_tree()), self.checker.established, REGISTERS
-            )
+            line = self.checker.line(self._tree) if self._tree is not None else []
+            verdict = Verdict(self.history, line, self.checker.established, REGISTERS)
             complaints = verdict.complaints
             self.counts["stale"] = verdict.stale
             self.counts["undecided"] = verdict.undecided

@@ -314,7 +314,7 @@ class Checker:
     def line(self, tree: DataTree) -> list[Transaction]:
         """The transactions that led to this tree, in order, as far back as they are known."""
         line, at = [], self._resolve(tree, tree.last_zxid)
-        while at:
+        while at and at in self.transactions:
             line.append(self.transactions[at])
             at = self._before.get(at)
         return line[::-1]

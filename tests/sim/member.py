@@ -38,9 +38,9 @@ class SimMember:
         self.lives = 0
         self.process: Running | None = None
         self._scope = trio.CancelScope()
-        self._prepare_disk()
+        self.prepare_disk()
 
-    def _prepare_disk(self) -> None:
+    def prepare_disk(self) -> None:
         self.disk.make_directory(DATA_DIR)
         self.disk.put(DATA_DIR / "myid", b"%d\n" % self.sid)
 

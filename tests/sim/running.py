@@ -36,6 +36,8 @@ class Running:
         self.host = host
         self.sid = member.sid
         self.config = settings(**member.world.config, server_id=member.sid)
+        # Less than the least that may be configured: a short world shall have learners that lack more than that.
+        object.__setattr__(self.config, "commit_log_count", member.world.commit_log_count)
         self.members = member.world.configuration
         self.store: Store | None = None
         self.peer: Peer | None = None
@@ -81,6 +83,11 @@ class Running:
     @property
     def leads(self) -> bool:
         return self.peer is not None and self.peer.state is ServerState.LEADING
+
+    @property
+    def epoch(self) -> int:
+        """That of the leader whom it follows, or is."""
+        return self.peer.vote.peer_epoch if self.peer is not None else -1
 
     def abandon(self) -> None:
         """It ends without a chance to do anything."""
