@@ -81,6 +81,13 @@ class Host:
         """
         return trio.SocketListener(trio.socket.from_stdlib_socket(self.listen(address, port, backlog)))
 
+    def may_stand(self, logged: Callable[[], int]) -> bool:
+        """Whether a member may propose itself as leader: always, but in tests that choose who leads.
+
+        ``logged`` tells the last zxid in its log.
+        """
+        return True
+
     def port_of(self, listener: trio.abc.Listener[trio.abc.Stream]) -> int:
         """The port that a listener of ``open_listener`` has."""
         assert isinstance(listener, trio.SocketListener)

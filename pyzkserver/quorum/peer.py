@@ -73,8 +73,8 @@ class Peer:
         return self.local.history.last_zxid
 
     def current_epoch(self) -> int:
-        """The epoch on its disk."""
-        return self.local.history.epochs.current
+        """The epoch on its disk; or none, where its host does not want it to win."""
+        return self.local.history.epochs.current if self.local.host.may_stand(self.last_logged_zxid) else -1
 
     def adopt_members(self, members: Members) -> None:
         """While it looks for a leader another member told of a newer configuration."""

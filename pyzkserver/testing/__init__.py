@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from .clients import KazooMissing, kazoo_client
     from .contents import Contents, ContentsError, State, Tree, Znode
     from .ensemble import Ensemble, EnsembleMember, NotFormed
-    from .faults.rule import NeverHit
+    from .faults.rule import NeverHit, Rule
+    from .recording.exchange import Event, Exchange
     from .server import Server
     from .views import NodeView, SessionView, WatchView
 
@@ -16,10 +17,13 @@ __all__ = [
     "ContentsError",
     "Ensemble",
     "EnsembleMember",
+    "Event",
+    "Exchange",
     "KazooMissing",
     "NeverHit",
     "NodeView",
     "NotFormed",
+    "Rule",
     "Server",
     "SessionView",
     "State",
@@ -36,10 +40,13 @@ _HOMES = {
     "ContentsError": "contents",
     "Ensemble": "ensemble",
     "EnsembleMember": "ensemble",
+    "Event": "recording.exchange",
+    "Exchange": "recording.exchange",
     "KazooMissing": "clients",
     "NeverHit": "faults.rule",
     "NodeView": "views",
     "NotFormed": "ensemble",
+    "Rule": "faults.rule",
     "Server": "server",
     "SessionView": "views",
     "State": "contents",

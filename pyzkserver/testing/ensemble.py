@@ -7,6 +7,7 @@ be cut; clients come by real sockets.
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,8 @@ from pyzkserver.wire.election import ServerState
 
 from .clock import MovableHost
 from .contents import Contents, State, contents_of
+from .faults.book import RuleBook
+from .faults.ensemble import EnsembleFaults
 from .loop import Loop
 from .network import MemberHost, Network
 from .server import Server
@@ -79,6 +82,12 @@ class EnsembleMember(Server):
 
     async def _bring_in(self, contents: Contents | None) -> None:
         """Nothing: what an ensemble holds is written by clients."""
+
+    @cached_property
+    def _book(self) -> RuleBook:
+        return RuleBook(
+            self._run_anyway, lambda: self.in_its_thread, name=f"member {self.sid}", above=self.ensemble._book
+        )
 
     # what it is
 
@@ -221,6 +230,11 @@ class Ensemble:
                 own["data_dir"] = Path(data_dir) / str(sid)
             self.members[sid] = EnsembleMember(self, sid, Config(**own))
         self._loop: Loop | None = None
+        self._book = RuleBook(self._in_loop_anyway, lambda: self._loop is not None and self._loop.is_here)
+        self.faults = EnsembleFaults(self._book, self._in_loop_anyway, self)
+        """What can go wrong, at all members or between them."""
+        self.recording = self._book.recording
+        """What the clients of all members asked and were answered."""
 
     def __getitem__(self, sid: int) -> EnsembleMember:
         return self.members[sid]
@@ -369,7 +383,39 @@ class Ensemble:
             raise RuntimeError("this ensemble is not running: use it in a with statement, or call start()")
         return self._loop.run(function, *arguments)
 
+    def _in_loop_anyway(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Where it does not run, nobody is in the way."""
+        return function(*arguments) if self._loop is None else self._loop.run(function, *arguments)
+
     # what can happen to it
+
+    def elect(self, member: "EnsembleMember | int", timeout: float = 10) -> "EnsembleMember":
+        """Let this member lead: it waits until that has all that the leader has, and starts the leader again.
+
+        Raises NotFormed where that does not come about in time.
+        """
+        chosen = self.members[member if isinstance(member, int) else member.sid]
+        if chosen.config.peer_type == "observer":
+            raise ValueError(f"{chosen!r} observes, and cannot lead")
+        with self.faults.next_leader(chosen):
+            leader = self.leader
+            if leader is not chosen:
+                what = f"member {chosen.sid} to have all that the leader has"
+                self.wait_until(lambda: self._end_if_caught_up(leader, chosen), what, timeout)
+                leader.restart(wait=False)
+            self.wait_until(
+                lambda: self._formed() and chosen.peer.state is ServerState.LEADING,
+                f"member {chosen.sid} to lead",
+                timeout,
+            )
+        return chosen
+
+    def _end_if_caught_up(self, leader: EnsembleMember, chosen: EnsembleMember) -> bool:
+        """In one step, so that nothing is written in between that the next leader would not have."""
+        if chosen.peer.last_logged_zxid() < leader.peer.last_logged_zxid():
+            return False
+        leader._die()
+        return True
 
     def partition(self, *groups: Iterable[int]) -> None:
         """Cut every link between members (by number) of different groups.  Links within a group are not touched."""

@@ -7,6 +7,7 @@ sockets all the same.
 import errno
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -31,6 +32,33 @@ class Network:
         self._cut: set[frozenset[str]] = set()
         self._streams: dict[_Stream, None] = {}
         self._mended = trio.Event()
+        self._lags: dict[frozenset[str], float] = {}
+        self.favourite: str | None = None
+        """The machine that is to win elections, if it can."""
+        self.zxids: dict[str, Callable[[], int]] = {}
+        """What the member on each machine has logged: no favourite may win that has less than another."""
+
+    def lag(self, pair: frozenset[str], seconds: float) -> None:
+        """What is sent between these two takes so long; 0 for no time, also for what is on its way."""
+        if seconds:
+            self._lags[pair] = seconds
+            return
+        self._lags.pop(pair, None)
+        for stream in list(self._streams):
+            if pair == {stream.machine, stream.other.machine}:
+                stream.hasten()
+
+    def lag_of(self, one: str, other: str) -> float:
+        """How long it takes."""
+        return self._lags.get(frozenset((one, other)), 0.0)
+
+    def may_stand(self, machine: str, logged: Callable[[], int]) -> bool:
+        """Whether a member may propose itself: the favourite may, and whoever has more than the favourite."""
+        favourite = self.favourite
+        self.zxids[machine] = logged
+        if favourite is None or favourite == machine or favourite not in self.zxids:
+            return True
+        return self.zxids[machine]() > self.zxids[favourite]()
 
     def reaches(self, one: str, other: str) -> bool:
         """Whether there is a way between two machines."""
@@ -51,6 +79,7 @@ class Network:
 
     def fail(self, machine: str) -> None:
         """A machine is gone: its connections are reset, and it listens no more."""
+        self.zxids.pop(machine, None)
         for key, listener in list(self._listeners.items()):
             if listener.machine == machine:
                 # Whoever waits for connections there waits until it is stopped, for nobody has told it.
@@ -112,6 +141,10 @@ class MemberHost(MovableHost):
         """For other members.  Raises OSError."""
         return self.network.listen(self.name, address, port)
 
+    def may_stand(self, logged: Callable[[], int]) -> bool:
+        """Whether its member proposes itself as leader."""
+        return self.network.may_stand(self.name, logged)
+
     def port_of(self, listener: trio.abc.Listener[trio.abc.Stream]) -> int:
         """The port that it was opened with."""
         assert isinstance(listener, _Listener)
@@ -159,7 +192,8 @@ class _Stream(trio.abc.Stream):
         self._network = network
         self.machine = machine
         self.other: _Stream
-        self._coming: deque[bytes] = deque()
+        self._coming: deque[tuple[float, bytes]] = deque()  # with the times of their arrival
+        self._awaited = False
         self._arrived = bytearray()
         self._size = 0
         self._ends = False  # the other end has closed
@@ -184,7 +218,10 @@ class _Stream(trio.abc.Stream):
             self._open()
         if other._closed:
             raise trio.BrokenResourceError("the other end has closed the connection")
-        other._coming.append(bytes(data))
+        due = trio.current_time() + self._network.lag_of(self.machine, other.machine)
+        if other._coming:
+            due = max(due, other._coming[-1][0])
+        other._coming.append((due, bytes(data)))
         other._size += len(data)
         other.arrive()
 
@@ -214,10 +251,26 @@ class _Stream(trio.abc.Stream):
         """Take over what was sent, if there is a way."""
         if not self._reachable():
             return
-        while self._coming:
-            self._arrived += self._coming.popleft()
+        now = trio.current_time()
+        while self._coming and self._coming[0][0] <= now:
+            self._arrived += self._coming.popleft()[1]
+        if self._coming and not self._awaited:
+            # A system task: it is nobody's, and ends with the loop at the latest.
+            self._awaited = True
+            trio.lowlevel.spawn_system_task(self._await_arrival)
         if self._arrived or self._ends:
             self._readable.set()
+
+    async def _await_arrival(self) -> None:
+        if self._coming:
+            await trio.sleep_until(self._coming[0][0])
+        self._awaited = False
+        self.arrive()
+
+    def hasten(self) -> None:
+        """What is on its way arrives now."""
+        self._coming = deque((0.0, data) for _, data in self._coming)
+        self.arrive()
 
     def reset(self) -> None:
         """The connection is gone, for both ends."""

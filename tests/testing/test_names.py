@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import pytest
 import pyzkserver
 from pyzkserver.testing import NodeView, Server, SessionView, State, WatchView, Znode, ZooKeeperMixin
+from pyzkserver.testing import Ensemble, Exchange, Rule
 
 @pytest.mark.zookeeper(tree={"/a": b""})
 def test_it(zookeeper: pyzkserver.Server) -> None:
@@ -48,6 +49,14 @@ class Case(ZooKeeperMixin, unittest.TestCase):
     def test(self) -> None:
         hosts: str = self.zookeeper.hosts
         print(hosts)
+
+def faults(server: Server, ensemble: Ensemble) -> None:
+    with server.faults.hold("create", "/a", client=1, times=1) as held:
+        asked: Exchange = held.wait_hit()
+        held.release()
+    rule: Rule = ensemble.faults.lose_reply(["create", "set"], where=lambda request: request.ephemeral)
+    found: list[Exchange] = ensemble.recording.requests(error="NO_NODE")
+    print(asked, rule, found, ensemble.elect(ensemble[1]).sid)
 
 async def work(number: int) -> str:
     return str(number)

@@ -24,10 +24,24 @@ class RuleBook:
     Changed in the server's thread only, between two requests, or while no server runs.
     """
 
-    def __init__(self, run: Callable[[Callable[[], Any]], Any], is_here: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        run: Callable[[Callable[[], Any]], Any],
+        is_here: Callable[[], bool],
+        *,
+        name: str = "",
+        above: "RuleBook | None" = None,
+    ) -> None:
         self._run = run
         self._is_here = is_here
-        self.recording = Recording(run)
+        self.recording: Recording = Recording(
+            run, name=name, above=None if above is None else above.recording
+        )
+        self._above = above
+        """An ensemble's, whose rules are in force at each of its members, and asked first."""
+        self._below: list[RuleBook] = []
+        if above is not None:
+            above._below.append(self)
         self.service: DisturbedService | None = None
         """The running server's, or that of the last one."""
         self.connections: dict[DisturbedConnection, None] = {}
@@ -43,17 +57,25 @@ class RuleBook:
 
     def sort(self) -> None:
         """Who looks at what, after the rules changed."""
-        self.requests = tuple(_of(effects.RequestRule, self.rules))
-        self.events = tuple(_of(events.EventRule, self.rules))
-        self.refusals = tuple(_of(conditions.Refuse, self.rules))
-        self.silences = tuple(_of(conditions.Silence, self.rules))
-        self.slow = tuple(_of(conditions.SlowReads, self.rules))
-        self.read_only = tuple(_of(conditions.ReadOnly, self.rules))
+        rules = self.rules if self._above is None else (*self._above.rules, *self.rules)
+        self.requests = tuple(_of(effects.RequestRule, rules))
+        self.events = tuple(_of(events.EventRule, rules))
+        self.refusals = tuple(_of(conditions.Refuse, rules))
+        self.silences = tuple(_of(conditions.Silence, rules))
+        self.slow = tuple(_of(conditions.SlowReads, rules))
+        self.read_only = tuple(_of(conditions.ReadOnly, rules))
+        self._quiet = not rules
+        for book in self._below:
+            book.sort()
 
     @property
     def idle(self) -> bool:
         """Nothing is to be disturbed or recorded: connections may take the shortest way."""
-        return not self.rules and not self.recording.on
+        return self._quiet and not self.recording.on
+
+    def all_connections(self) -> "list[DisturbedConnection]":
+        """Those that are open, of members too."""
+        return [*self.connections, *(each for book in self._below for each in book.connections)]
 
     def run(self, function: Callable[[], T]) -> T:
         """Call it in the server's thread; where no server runs, here."""
@@ -67,7 +89,7 @@ class RuleBook:
             rule._book, rule.active = self, True
             self.rules = (*self.rules, rule)
             self.sort()
-            rule.put_in_force(list(self.connections))
+            rule.put_in_force(self.all_connections())
 
         self.run(enter)
         return rule
@@ -81,7 +103,7 @@ class RuleBook:
             rule.active = False
             self.rules = tuple(other for other in self.rules if other is not rule)
             self.sort()
-            rule.taken_out(list(self.connections))
+            rule.taken_out(self.all_connections())
 
         self.run(leave)
 

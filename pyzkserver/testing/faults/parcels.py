@@ -10,6 +10,7 @@ from pyzkserver.serving.connection import Connection, ProtocolViolation
 from pyzkserver.state.tree import Applied
 from pyzkserver.state.watches import TooManyWatches
 from pyzkserver.testing.recording.exchange import Event, Exchange, Happening
+from pyzkserver.testing.recording.log import Recording
 
 from .waits import Timer, Wait
 
@@ -42,7 +43,7 @@ class SendingLate(Connection):
     ) -> None:
         super().__init__(service, address, wake)
         self.book = service.book
-        self.recording = service.book.recording
+        self.recording: Recording = service.book.recording
         self.recording.connections += 1
         self.number = self.recording.connections
         """Which of the server's connections it is, counted from 1."""

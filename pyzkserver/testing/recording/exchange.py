@@ -45,6 +45,7 @@ class Exchange:
         "is_kept",
         "op",
         "outcome",
+        "server",
         "session_id",
         "xid",
         "zxid",
@@ -70,7 +71,14 @@ class Exchange:
         self.faults: tuple[str, ...] = ()
         self.fates: list[Any] = []  # rules that wait for the reply; the connection's business
         self.is_kept = False  # by the recording
+        self.server = ""
+        """Which member of an ensemble it was sent to."""
         self._request: Any = _UNREAD
+
+    @property
+    def at(self) -> float:
+        """When it was asked."""
+        return self.asked_at
 
     @property
     def size(self) -> int:
@@ -208,6 +216,7 @@ class Event:
         "is_kept",
         "outcome",
         "path",
+        "server",
         "session_id",
         "type",
         "zxid",
@@ -226,6 +235,7 @@ class Event:
         self.outcome: Literal["sent", "lost", "waiting"] = "sent"
         self.faults: tuple[str, ...] = ()
         self.is_kept = False
+        self.server = ""
 
     @property
     def size(self) -> int:
@@ -248,12 +258,13 @@ class Event:
 class Happening:
     """What else there was to a connection: that it came, went, or was disturbed."""
 
-    __slots__ = ("at", "connection", "is_kept", "session_id", "text")
+    __slots__ = ("at", "connection", "is_kept", "server", "session_id", "text")
     size = 0
 
     def __init__(self, text: str, session_id: int, connection: int, at: float) -> None:
         self.text = text
         self.is_kept = False
+        self.server = ""
         self.session_id = session_id
         self.connection = connection
         self.at = at

@@ -33,13 +33,25 @@ class Recording:
     counts those that went.  Its methods may be called from any thread, while the server runs and afterwards.
     """
 
-    def __init__(self, run: Callable[[Callable[[], Any]], Any] | None = None) -> None:
+    def __init__(
+        self,
+        run: Callable[[Callable[[], Any]], Any] | None = None,
+        *,
+        name: str = "",
+        above: "Recording | None" = None,
+    ) -> None:
+        """``above`` is an ensemble's, which shows what all its members recorded."""
         self._run = run or (lambda function: function())
+        self.name = name
+        self._above = above
+        self._below: list[Recording] = []
         self._entries: deque[Exchange | Event | Happening] = deque()
         self._bytes = 0
-        self._began = time.perf_counter()
+        self._began: float = time.perf_counter() if above is None else above._began
         self._changed = threading.Condition()
         self._version = 0
+        if above is not None:
+            above._below.append(self)
         self.forgotten = 0
         self.connections = 0
         """How many connections there were."""
@@ -50,8 +62,13 @@ class Recording:
 
     def entries(self) -> list[Exchange | Event | Happening]:
         """Everything, in order."""
-        found: list[Exchange | Event | Happening] = self._run(lambda: list(self._entries))
+        found: list[Exchange | Event | Happening] = self._run(self._all)
         return found
+
+    def _all(self) -> list[Exchange | Event | Happening]:
+        if not self._below:
+            return list(self._entries)
+        return sorted((entry for each in self._below for entry in each._entries), key=lambda entry: entry.at)
 
     def requests(
         self,
@@ -160,14 +177,16 @@ class Recording:
         for entry in self._entries:
             entry.is_kept = False
         self._entries.clear()
+        for recording in self._below:
+            recording._clear()
         self._bytes = 0
         self.forgotten = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) + sum(map(len, self._below))
 
     def __repr__(self) -> str:
-        return f"<recording of {len(self._entries)} requests and events>"
+        return f"<recording of {len(self)} requests and events>"
 
     # what the connections bring; in the server's thread
 
@@ -178,6 +197,7 @@ class Recording:
     def add(self, entry: Exchange | Event | Happening) -> None:
         """Remember this, and forget the oldest where it is too much."""
         entry.is_kept = True
+        entry.server = self.name
         self._entries.append(entry)
         self._bytes += entry.size
         self._forget()
@@ -203,6 +223,8 @@ class Recording:
         self._version += 1
         with self._changed:
             self._changed.notify_all()
+        if self._above is not None:
+            self._above.changed()
 
 
 def _exchange_filter(

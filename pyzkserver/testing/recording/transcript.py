@@ -53,8 +53,8 @@ def transcript(
         number = _number(entry.session_id, numbers)
         if clients is not None and entry.session_id not in clients:
             continue
-        at = entry.asked_at if isinstance(entry, Exchange) else entry.at
-        lines.append(f"{at:9.3f}  {number:<4} {_line(entry)}")
+        where = f" {entry.server}:" if entry.server else ""
+        lines.append(f"{entry.at:9.3f}  {number:<4}{where} {_line(entry)}")
     if last is not None and len(lines) > last:
         lines = [f"… {len(lines) - last} lines before", *lines[-last:]]
     return "\n".join(lines) if lines else "nothing"
