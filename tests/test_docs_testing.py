@@ -1,4 +1,4 @@
-"""The tests that docs/testing.md shows: they pass with the examples, and fail with code that goes wrong there."""
+"""The tests of the "ten ways" that docs/testing.md shows: they pass with the examples, and fail with code that goes wrong there."""
 
 import inspect
 import re
@@ -33,8 +33,9 @@ NAMES: dict[str, Any] = {
 
 
 def shown_tests() -> dict[str, str]:
-    """The source of each test that the document shows, by name."""
-    blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    """The source of each test of the chapter, by name."""
+    chapter = DOCUMENT.read_text().partition("\n## Ten ways ")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```python\n(.*?)^```", chapter, re.DOTALL | re.MULTILINE)
     tests = [block for block in blocks if block.startswith("def test_")]
     return {re.match(r"def (\w+)", block).group(1): block for block in tests}  # type: ignore[union-attr]
 
