@@ -76,7 +76,8 @@ class Voter(Protocol):
 class Election:
     """See the head of this module.  ``host`` is where addresses are connected to and listened on."""
 
-    def __init__(self, voter: Voter, config: Config, host: Host) -> None:
+    def __init__(self, voter: Voter, config: Config, host: Host, own: Member | None = None) -> None:
+        """``own`` is this member's line as long as no configuration has one."""
         self._voter, self._config, self._host = voter, config, host
         self._ballot = Ballot(config.min_notification_interval, config.max_notification_interval)
         self._mesh = Mesh(
@@ -96,7 +97,7 @@ class Election:
         self._looking = False
         self._begun_with: Members | None = None
         self._complaints = Complaints(_log)
-        self._last_own: Member | None = None
+        self._last_own = own
         self._own()
 
     async def run(

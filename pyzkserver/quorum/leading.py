@@ -227,7 +227,7 @@ class Leading:
         if txn.op != _RECONFIG or self.reconfiguring is None:
             return False
         leader, deciders = self.reconfiguring.committed(zxid)
-        self.proposals.decide_by(deciders)
+        self.proposals.decide_the_rest_by(deciders)
         designated = leader.to_bytes(8, signed=True)
         self._batch.append(packet(PacketType.COMMITANDACTIVATE, zxid, designated))
         if self.observers:

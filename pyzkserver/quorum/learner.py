@@ -12,6 +12,7 @@ from typing import NoReturn
 import trio
 
 from pyzkserver.errors import ConfigError
+from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.damage import SnapshotDamaged
 from pyzkserver.storage.treestream import receive_tree
@@ -31,6 +32,7 @@ from pyzkserver.wire.quorum import (
     short_packet,
     split_activation,
 )
+from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import SetDataTxn
 
 from .config_node import furnish_config
@@ -48,6 +50,7 @@ _RECEIVE = 1 << 16
 _TRIES = 5
 _FIRST_PAUSE_MS = 5
 
+_RECONFIG = int(OpCode.RECONFIG)
 _PROPOSAL, _COMMIT, _INFORM = int(PacketType.PROPOSAL), int(PacketType.COMMIT), int(PacketType.INFORM)
 
 
@@ -273,6 +276,10 @@ class Learner:
         txn = self.following.proposed(payload)
         if txn.zxid != zxid:
             raise LeaderLost(f"the leader proposed transaction 0x{txn.zxid:x} as 0x{zxid:x}")
+        if txn.op == _RECONFIG:
+            # Known on disk before this is acknowledged: whoever might be elected with this member's vote, while
+            # nobody knows whether the reconfiguration is decided, needs the votes of both configurations.
+            self.local.see(self._configuration(txn))
 
     def _apply(self, zxid: int) -> None:
         proposal = self.following.committed(zxid)
@@ -339,20 +346,24 @@ class Learner:
 
     def _activate(self, leader: int, payload: bytes, commit: Callable[[], None]) -> None:
         """Commit it.  Raises Reconfigured where this member, or the leader, has another place now."""
-        txn = decode_transaction(payload).txn
-        if not isinstance(txn.body, SetDataTxn):
-            raise LeaderLost(f"the leader activated 0x{txn.zxid:x}, which is no reconfiguration")
-        text = (txn.body.data or b"").decode("utf-8", "replace")
-        try:
-            members = Members.parse(text, "the new configuration")
-        except ConfigError as error:
-            raise LeaderLost(f"the leader activated what is no configuration: {error}") from None
+        members = self._configuration(decode_transaction(payload).txn)
         local = self.local
         before = local.members
         changed = local.activate(members)
         commit()
         if local.members is not before and (changed or leader != self.leader):
             raise Reconfigured("the members have changed", leader)
+
+    @staticmethod
+    def _configuration(txn: Transaction) -> Members:
+        """What a reconfiguration's transaction holds."""
+        text = txn.body.data or b"" if isinstance(txn.body, SetDataTxn) else b""
+        try:
+            return Members.parse(text.decode("utf-8", "replace"), "the new configuration")
+        except ConfigError as error:
+            raise LeaderLost(
+                f"the leader proposed 0x{txn.zxid:x}, which is no configuration: {error}"
+            ) from None
 
     # moving bytes
 

@@ -11,7 +11,7 @@ from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.txnlog import NullLog, TransactionLog
 
-from .config_files import ConfigFiles
+from .config_files import BesideSnapshots, ConfigFiles, Keeping, Nowhere
 from .history import History
 from .members import Members
 
@@ -51,12 +51,10 @@ class Local:
         self.sid = sid
         self.config = config
         self.host = host
-        self.members = members
-        self.seen = members
-        if config.next_members and config.reconfig_enabled:
-            proposed = Members.parse(config.next_members)
-            self.seen = proposed if proposed.version > members.version else members
-        self.files = ConfigFiles(config.config_file if config.reconfig_enabled else None)
+        self.members = self.seen = members
+        self.configured = members.get(sid)
+        """What this member was started as; another configuration may be in force."""
+        self._files: Keeping = Nowhere()
         self.members_changed: Callable[[], None] = _ignore
         """Called when another configuration has come into force."""
         self.history = history
@@ -64,6 +62,20 @@ class Local:
         self.soon = soon
         """What calls a function when the batch of client requests at hand is through."""
         self._new_replica = new_replica
+        if config.reconfig_enabled:
+            self._recall_members()
+
+    def _recall_members(self) -> None:
+        config, store = self.config, self.history.store
+        if config.config_file is None:
+            kept = BesideSnapshots(store.disk, store.snapshots)
+            self.members, self.seen = kept.recall(self.members)
+            self._files = kept
+            return
+        self._files = ConfigFiles(config.config_file)
+        if config.next_members:
+            proposed = Members.parse(config.next_members)
+            self.seen = max(self.members, proposed, key=lambda members: members.version)
 
     @property
     def observer(self) -> bool:
@@ -103,7 +115,7 @@ class Local:
         """
         if members.version > self.seen.version and self.config.reconfig_enabled:
             self.seen = members
-            self.files.propose(members)
+            self._files.propose(members)
 
     def activate(self, members: Members) -> bool:
         """A configuration is decided (``QuorumPeer.processReconfig``).
@@ -119,7 +131,7 @@ class Local:
         self.members = members
         if members.version >= self.seen.version:
             self.seen = members
-        self.files.decide(members, self.sid)
+        self._files.decide(members, self.sid)
         if not before.is_same_as(members):
             logger.info("the members are now %s", ", ".join(members.text.splitlines()))
             self.members_changed()

@@ -42,7 +42,7 @@ class Peer:
         self.vote = Vote(local.sid, self.last_logged_zxid(), 0, self.current_epoch())
         self.leader: Leader | None = None
         self.learner: Learner | None = None
-        self.election = Election(self, local.config, local.host)
+        self.election = Election(self, local.config, local.host, local.configured)
         local.members_changed = self.election.members_changed
 
     # what the election asks

@@ -48,6 +48,14 @@ class Proposals:
         """Proposals from now on need quorums of all these configurations."""
         self._stretches.append(_Stretch(self.proposed + 1, tuple(deciders)))
 
+    def decide_the_rest_by(self, deciders: Sequence[Quorums]) -> None:
+        """A new configuration is in force: it alone decides what is not committed, and all that follows.
+
+        Whoever is elected from now on knows of it, for a quorum of the old one holds it; so quorums of the new one
+        meet.  (Apache's leader goes on waiting for the old one's quorum too, of which some may observe by now.)
+        """
+        self._stretches = [_Stretch(self.committed + 1, tuple(deciders))]
+
     def propose(self, zxid: int) -> None:
         """The next proposal; their zxids follow each other."""
         assert zxid == self.proposed + 1, "proposals are made in order, and none is left out"

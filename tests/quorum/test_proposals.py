@@ -101,3 +101,23 @@ def test_a_lost_connection_takes_its_acks_with_it() -> None:
     proposals.forget(2)
     proposals.ack(1, 1)
     assert proposals.decided() == 0
+
+
+def test_a_configuration_in_force_decides_the_rest_alone() -> None:
+    """What was proposed behind a reconfiguration does not wait for members that observe since it was committed."""
+    old, new = Majority(1, 2, 3, 4), Majority(1, 3)
+    proposals = Proposals(0, [old])
+    proposals.decide_by([old, new])
+    proposals.propose(1)
+    proposals.decide_by([old, new])
+    proposals.propose(2)
+    for sid in (1, 2, 3):
+        proposals.ack(sid, 1)
+    assert proposals.decided() == 1
+    proposals.commit(1)
+    proposals.forget(2)
+    proposals.ack(1, 2)
+    proposals.ack(3, 2)
+    assert proposals.decided() == 1
+    proposals.decide_the_rest_by([new])
+    assert proposals.decided() == 2

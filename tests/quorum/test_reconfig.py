@@ -7,10 +7,11 @@ import pytest
 
 from pyzkserver.config import load
 from pyzkserver.errors import ErrorCode, ZooKeeperError
-from pyzkserver.quorum.config_files import ConfigFiles
+from pyzkserver.quorum.config_files import BesideSnapshots, ConfigFiles
 from pyzkserver.quorum.members import Address, Members
 from pyzkserver.quorum.reconfig import designated_leader, next_members
 from pyzkserver.state.paths import CONFIG_NODE
+from pyzkserver.storage.memory_disk import MemoryDisk
 from pyzkserver.wire.election import ServerState
 from pyzkserver.wire.requests import OpCode, ReconfigRequest
 
@@ -400,7 +401,6 @@ def test_a_file_that_cannot_be_written_is_complained_about(zoo_cfg, caplog):
     assert "zoo.cfg.dynamic.9 cannot be written" in caplog.text
     assert zoo_cfg.read_text() == before
     ConfigFiles(Path("nowhere/zoo.cfg")).decide(THREE, 2)
-    ConfigFiles(None).decide(THREE, 2)
 
 
 def test_an_address_from_zoo_cfg_is_not_written(zoo_cfg):
@@ -409,3 +409,56 @@ def test_an_address_from_zoo_cfg_is_not_written(zoo_cfg):
     ConfigFiles(zoo_cfg).decide(members, 2)
     assert ";" not in (zoo_cfg.parent / "zoo.cfg.dynamic.9").read_text()
     assert replace(members[2]).client_address == ("127.0.0.1", 2181)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_members_without_a_zoo_cfg_remember(keep):
+    """Beside their snapshots: all are killed, and started as they were at first."""
+
+    async def main():
+        async with Stage.opened(3, 1, reconfig_enabled=True) as stage:
+            await stage.start(1, 2, 3, 4)
+            leader = await stage.formed()
+            client = await Client.new(leader.replica)
+            assert (await reconfigure(client, f"{line(1, 'observer')},{line(4)}")).err == 0
+            await stage.formed()
+            await client.create("/x")
+            await stage.until_same()
+            text = leader.peer.members.text
+            for sid in (1, 2, 3, 4):
+                await stage.kill(sid)
+            if not keep:  # the disk of one is lost: the others tell it
+                stage.all[2].disk = MemoryDisk()
+            await stage.start(1, 2, 3, 4)
+            await stage.formed()
+            assert {member.peer.members.text for member in stage.running()} == {text}
+            assert stage.all[1].state is OBSERVING
+
+    run(main)
+
+
+def test_a_follower_keeps_a_proposed_configuration_before_it_acknowledges():
+    """Whoever is elected with its vote, while nobody knows what became of it, needs the votes of both."""
+
+    async def main():
+        async with Stage.opened(3, **RECONFIGURABLE) as stage:
+            await stage.start(1, 2, 3)
+            leader = await stage.formed()
+            client = await Client.new(leader.replica)
+            follower = next(each for each in stage.running() if each is not leader)
+            send, told = follower.peer.learner.following.send, []
+
+            def watched(data):
+                told.append(follower.peer.local.seen.version)
+                send(data)
+
+            follower.peer.learner.following.send = watched
+            other = next(each.sid for each in stage.running() if each not in (leader, follower))
+            assert (await reconfigure(client, leaving=str(other))).err == 0
+            zxid = leader.peer.members.version
+            await stage.until(lambda: follower.peer.members.version == zxid)
+            assert told[0] == zxid
+            kept = BesideSnapshots(follower.disk, follower.peer.local.history.store.snapshots)
+            assert [members.version for members in kept.recall(THREE)] == [zxid, zxid]
+
+    run(main)

@@ -58,7 +58,9 @@ class Running:
             nursery.start_soon(self.peer.run)
 
     def _new_replica(self, tree: DataTree, log: TransactionLog, sessions: type[SessionTable]) -> Replica:
-        rules = Rules(AccessRules(), extended_types=True)
+        config = self.config
+        access = AccessRules(skip=config.skip_acl)
+        rules = Rules(access, extended_types=True, reconfig_enabled=config.reconfig_enabled)
         return Replica(
             tree,
             rules,
