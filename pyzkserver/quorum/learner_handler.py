@@ -72,6 +72,8 @@ class LearnerHandler:
         self._owed: tuple[int, int] | None = None
         """A proposal that is not acknowledged, and since when it is watched (milliseconds)."""
         self._acked = 0
+        self._given = 0
+        """The last zxid of the synchronization, which is committed."""
         self.packets_received = 0
 
     # the conversation
@@ -119,6 +121,8 @@ class LearnerHandler:
             nursery.start_soon(self._outbox.run)
             acknowledged = await self._next(PacketType.ACK)
             await leader.holds_history(self.sid, acknowledged.zxid)
+            # What it was synchronized with is acknowledged as a whole: only what was proposed since is owed.
+            self._acked = max(self._acked, self._given)
             self._patience = local.sync_seconds
             self._heard()
             self.in_broadcast = True
@@ -193,6 +197,7 @@ class LearnerHandler:
         if missing is not None:
             self._admit(leader.diffs_sent, local.config.max_concurrent_diff_syncs, "diffs")
             packets, last = missing
+            self._given = last
             leading.flush()
             self.queue(packets)
             # What follows those is queued in the same breath: nothing can happen in between.
@@ -271,6 +276,7 @@ class LearnerHandler:
             sessions = replica.sessions.timeouts()
             # The tree is read a piece at a time while it changes; it begins here, and whatever is applied from
             # now on is queued behind it.
+            self._given = zxid
             leading.flush()
             pieces = tree_stream(replica.tree, sessions)
             leading.start_forwarding(self, zxid, voting=self.voting)

@@ -71,6 +71,10 @@ class World:
             "sync_limit": random.choice((3, 5, 10)),
             "snap_count": random.choice((10, 40, 100_000)),
             "snapshot_size_factor": random.choice((0.0, 0.0, 0.33, -1.0)),
+            "leader_serves": random.random() < 0.8,
+            "sync_enabled": random.random() < 0.7,
+            "snapshot_compression_method": random.choice(("", "", "gz")),
+            "max_time_to_wait_for_epoch": random.choice((-1, 300)),
             **config,
         }
         self.commit_log_count = commit_log_count or random.choice((2, 6, 20, 500))
@@ -252,6 +256,10 @@ class World:
             self.counts["undecided"] = verdict.undecided
         self.counts["writes"] = len(self.history.acknowledged_writes())
         self.counts["epochs"] = len(self.checker.established)
+        self.counts["lives"] = sum(member.lives for member in self.members)
+        self.counts["sessions lost"] = len(self.history.expired)
+        packets = self.transcript.counts()
+        self.counts |= {name: packets[name] for name in ("DIFF", "TRUNC", "SNAP", "COMMIT")}
         if complaints:
             raise Failed("\n".join(complaints))
 

@@ -244,6 +244,8 @@ class EnsembleClient:
         path = random.choice(REGISTERS)
         self._writes += 1
         value = f"{self.name}.{self._writes}".encode()
+        if random.random() < 0.05:
+            value += b"." * 3000  # more than fits into some buffers
         if kind == "set":
             return self._ask(self._call(kind, path, value), OpCode.SET_DATA, SetDataRequest(path, value, -1))
         if kind == "create":

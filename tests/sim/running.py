@@ -73,9 +73,11 @@ class Running:
 
     @property
     def tree(self) -> DataTree | None:
-        """What clients are shown, or None while nobody is served."""
-        service = self.service
-        return service.replica.tree if service is not None and service.serving else None
+        """What clients are shown, or would be by a leader that serves none; None while there is no ensemble."""
+        service, leader = self.service, self.peer.leader if self.peer is not None else None
+        if service is not None and service.serving:
+            return service.replica.tree
+        return self.held if leader is not None and leader.established.is_set() else None
 
     @property
     def held(self) -> DataTree | None:

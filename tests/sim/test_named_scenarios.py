@@ -238,6 +238,30 @@ def test_who_lacks_more_than_may_be_read_gets_the_tree() -> None:
     assert absent_for(30, commit_log_count=4, snapshot_size_factor=-1.0).came_back_with("SNAP")
 
 
+@pytest.mark.parametrize("how", ["DIFF", "SNAP"])
+def test_who_came_late_stays_although_nothing_happens(how: str) -> None:
+    """It was synchronized, and nothing was proposed since: it owes no acknowledgement.
+
+    (Found by the seeds: it was sent away after syncLimit, for ever.)
+    """
+
+    async def story(stage: Stage) -> None:
+        leader = await stage.formed()
+        asker = await stage.asker(leader)
+        late = stage.others(leader)[0]
+        late.stop()
+        await asker.do(create("/a"), set_data("/a", b"1"))
+        stage.begin(late.sid)
+        await stage.formed()
+        beginnings = len(stage.said("NEWLEADER"))
+        asker.hang_up()
+        await trio.sleep(3)  # less than the session's time-out, and several syncLimits
+        assert len(stage.said("NEWLEADER")) == beginnings
+        await stage.settled()
+
+    assert play(story, force_snapshot_sync=how == "SNAP").came_back_with(how)
+
+
 def test_a_new_disk() -> None:
     """A member whose disk was replaced knows nothing, and becomes like the others."""
 

@@ -3,12 +3,13 @@
 Kept as it comes, and put into words only when somebody wants to read it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import trio
 
 from pyzkserver.wire.election import Notification
-from pyzkserver.wire.quorum import Packet, PacketType
+from pyzkserver.wire.quorum import Packet, PacketType, packet_name
 
 from .stream import SimStream
 from .taps import Eavesdropper, describe
@@ -57,6 +58,10 @@ class Transcript:
             for entry in self._entries
             if (pings or not _is_ping(entry[3])) and (replies or not isinstance(entry[3], tuple))
         ]
+
+    def counts(self) -> Counter[str]:
+        """How many packets of which type were sent."""
+        return Counter(packet_name(said.type) for *_, said in self._entries if isinstance(said, Packet))
 
     def text(self, last: int = 0) -> str:
         """The story, or the end of it."""
