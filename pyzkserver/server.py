@@ -195,6 +195,7 @@ async def _serve(
             plane = data_plane(service, Admission(config))
             if store is not None and isinstance(plane, EpollPlane):
                 store.join_data_plane(plane.soon, plane.signaller)
+                plane.expecting = store.flushing
             nursery.start_soon(plane.run, listener)
             nursery.start_soon(_keep, service)
             if store is not None:

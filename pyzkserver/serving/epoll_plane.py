@@ -28,6 +28,7 @@ _EVENTS_PER_PASS = 512
 # In seconds.  Where there is one processor, waiting for a client only keeps it from running.
 _LONGEST_TURN = 0.002
 _SOON = 0.0003
+_FLUSH = 0.001
 _PATIENCE = 0.0001 if (os.cpu_count() or 1) > 1 else 0.0
 _FAREWELL_MS = 10_000
 
@@ -55,6 +56,8 @@ class EpollPlane:
         self._after_pass: list[Callable[[], None]] = []
         self._signals: dict[int, tuple[Signal, Callable[[], None]]] = {}
         """By which other threads are heard of, and what to do then."""
+        self.expecting: Callable[[], bool] = _never
+        """Whether a signal is likely to come within a millisecond, so that it is quicker to wait for it here."""
         left_to_the_parent(self)
 
     def soon(self, callback: Callable[[], None]) -> None:
@@ -100,6 +103,8 @@ class EpollPlane:
 
         A client that sends its next request as soon as it has the last reply is back before this task could
         be asleep and awake again.  So if the last turn was a moment ago, look a little longer for the next.
+        And while a flush is under way, wait for it here: to look again and again would hold up the thread that
+        flushes, which needs the interpreter, too.
         """
         clock = self._service.host.seconds
         seen = now = started
@@ -114,7 +119,8 @@ class EpollPlane:
 
     def _pass(self) -> bool:
         """Serve whoever is ready; False if nobody was."""
-        ready = self._epoll.poll(0, _EVENTS_PER_PASS)
+        patience = _FLUSH if self.expecting() and not self._again else 0
+        ready = self._epoll.poll(patience, _EVENTS_PER_PASS)
         if not ready and not self._again:
             return False
         self._in_pass = True
@@ -318,3 +324,7 @@ class EpollPlane:
                 self._close(link)
             if self._acceptor is not None:
                 self._acceptor.resume()
+
+
+def _never() -> bool:
+    return False

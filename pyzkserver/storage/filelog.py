@@ -95,6 +95,11 @@ class FileLog:
             # Not at once: what the same pass over the connections still brings goes into the same flush.
             self.soon(self._flush)
 
+    @property
+    def flushing(self) -> bool:
+        """Whether a group is with the worker."""
+        return self.writing > self.synced and self._failure is None
+
     def roll(self) -> None:
         """Begin a new file with the next transaction."""
         self._roll_wanted = True

@@ -306,6 +306,10 @@ class Store:
             self.log.soon = self._soon = soon
             self._flusher.signal = lambda: soon(deliver)
 
+    def flushing(self) -> bool:
+        """Whether a flush is under way."""
+        return self.log is not None and self.log.flushing
+
     def _note_failure(self, failure: StorageFailed) -> None:
         self._failure = failure
         self._failed.set()

@@ -17,6 +17,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, trio_test, wait_all_tasks_blocked
 
 from pyzkserver.serving import epoll_plane, task_plane
+from pyzkserver.serving.admission import Admission
 from pyzkserver.serving.connection import OUTBOX_HIGH_WATER, Connection
 from pyzkserver.serving.epoll_plane import EpollPlane
 from pyzkserver.serving.port import data_plane
@@ -27,6 +28,7 @@ from .loopback import PATIENCE, Plane, Port, open_descriptors, open_port, until
 from .talk import (
     CLOSE,
     PING,
+    Desk,
     Event,
     HeldLog,
     Reply,
@@ -672,3 +674,23 @@ async def test_a_stream_that_is_no_socket() -> None:
                     data += some
         assert len(data) == 41 + 20 + 20
         assert port.admission.total == 0
+
+
+@trio_test
+async def test_a_flush_is_waited_for_where_its_end_is_heard() -> None:
+    """For a millisecond at most; polling meanwhile would keep the interpreter from the thread that flushes."""
+    service = Desk().service
+    plane = EpollPlane(service, Admission(service.config))
+    waited: list[float] = []
+
+    class Watched:
+        def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+            waited.append(timeout)
+            return []
+
+    epoll, plane._epoll = plane._epoll, Watched()  # type: ignore[assignment]
+    plane._pass()
+    plane.expecting = lambda: True
+    plane._pass()
+    epoll.close()
+    assert waited == [0, 0.001]

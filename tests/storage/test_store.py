@@ -380,14 +380,17 @@ class TestFailure:
             await reader.greet()
             await writer.write(create("/a", b"old"))
             server.host.flusher.hold()
+            assert not server.store.flushing()
             writer.send(set_data("/a", b"new"), get("/a"))
             await trio.sleep(1)
+            assert server.store.flushing()
             (seen,) = await reader.ask(get("/a"))
             assert data_of(seen) == b"old"
             assert writer.answers == []
             server.host.flusher.release()
             await trio.sleep(1)
             assert data_of(writer.answers[-1]) == b"new"
+            assert not server.store.flushing()
 
         serve(new_disk(), main)
 
