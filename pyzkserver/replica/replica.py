@@ -19,7 +19,7 @@ from pyzkserver.state.queries import Queries
 from pyzkserver.state.sessions import SessionTable, first_session_id
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import Applied, DataTree
-from pyzkserver.storage.txnlog import TransactionLog
+from pyzkserver.storage.txnlog import NullLog, TransactionLog
 from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import ErrorTxn
 
@@ -147,6 +147,8 @@ class Replica:
         self.role: Role = _NoRole()
         self.quick_writes = False
         """Whether a client's writes may be entered here by its connection (``serving.quickwrites``)."""
+        self.at_once = False
+        """Whether they may be applied by it: nothing is kept, and nobody else is asked (``serving.atonce``)."""
 
     def take_role(self, role: Role) -> None:
         """From now on this role decides."""
@@ -158,6 +160,11 @@ class Replica:
             and not self.log.immediate
             and not self.preparer.rules.enforce_quota
             and self.tree.digest.touched is None
+        )
+        self.at_once = (
+            getattr(role, "decides_alone", False)
+            and isinstance(self.log, NullLog)
+            and not self.preparer.rules.enforce_quota
         )
 
     def submit(self, proposal: Proposal) -> None:

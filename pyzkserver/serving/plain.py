@@ -23,6 +23,7 @@ from pyzkserver.wire.requests import (
 )
 from pyzkserver.wire.txns import CreateSessionTxn
 
+from .atonce import FAST_AT_ONCE
 from .fastpath import FAST, FAST_DECODERS
 from .outgoing import ProtocolViolation
 from .quickwrites import QUICK_WRITES, QuickWrite
@@ -63,6 +64,8 @@ class Asking(Writing):
         super().__init__(service, address, wake)
         # Where clients must prove who they are, every request takes the plain way, which looks.
         self._fast = {} if service.config.enforce_auth_enabled else FAST
+        if self._fast and self._quick and self.served and self.replica.at_once:
+            self._fast = FAST_AT_ONCE
 
     def _request(self, op: int, xid: int, data: bytes, pos: int, end: int) -> None:
         if self.replica.role.asks_elsewhere and self._pass_on(op, xid, data[pos:end]):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pyzkserver.serving.atonce import FAST_AT_ONCE
 from pyzkserver.serving.connection import Connection
-from pyzkserver.serving.fastpath import FAST, FAST_DECODERS
+from pyzkserver.serving.fastpath import FAST_DECODERS
 from pyzkserver.state.acl import digest_of
 from pyzkserver.wire.jute import DecodeError, Record, encode_string
 from pyzkserver.wire.records import ACL, Id, Perms
@@ -81,7 +82,7 @@ class Pair:
         self.clients = [self.desk.client(), self.desk.client()]
         self.clients[0].do(*FURNITURE)
         for client in self.clients:
-            assert client.connection._fast is FAST
+            assert client.connection._fast is FAST_AT_ONCE
             if not fast:
                 client.connection._fast = {}
 
@@ -100,7 +101,10 @@ class Pair:
         return {
             "watches": tables,
             "nodes": {path: (node.data, node.acl, node.stat_bytes()) for path, node in tree.nodes.items()},
-            "zxid": tree.last_zxid,
+            "zxids": (tree.last_zxid, self.desk.replica.last_proposed),
+            "cversions": {path: node.cversion for path, node in tree.nodes.items()},
+            "size": tree.data_size,
+            "digest": tree.digest.value(),
             "counters": [(c.received, c.sent, c.last_op, c.last_zxid) for c in connections],
             "xids": [c.last_xid for c in connections],
             "bytes": self.desk.service.statistics.bytes_received,
@@ -247,17 +251,18 @@ def test_the_fast_way_does_not_mind_how_bytes_are_cut(
 def counted(client: Client) -> Iterator[list[bool]]:
     """What the functions of the fast way said, one after the other."""
     said: list[bool] = []
+    before = client.connection._fast
 
     def watching(op: int) -> object:
         def quick(connection: Connection, data: bytes, pos: int, end: int, xid: int) -> bool:
-            said.append(FAST[op](connection, data, pos, end, xid))
+            said.append(FAST_AT_ONCE[op](connection, data, pos, end, xid))
             return said[-1]
 
         return quick
 
-    client.connection._fast = {op: watching(op) for op in FAST}  # type: ignore[misc]
+    client.connection._fast = {op: watching(op) for op in FAST_AT_ONCE}  # type: ignore[misc]
     yield said
-    client.connection._fast = FAST
+    client.connection._fast = before
 
 
 @pytest.mark.parametrize("path", ["/", "", "/open", "/open/\u00e9\u4e2d", "/zookeeper/config", "/mine"])
