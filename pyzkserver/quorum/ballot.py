@@ -218,7 +218,12 @@ class Ballot:
         self._join(self._established, vote)
 
     def _join(self, votes: Mapping[int, Vote], vote: Vote) -> bool:
-        tracker = self._voting().tracker(votes, vote)
+        electorate = self._voting()
+        if vote.leader != electorate.sid:
+            # To follow decides nothing, so the configuration in force is enough.  (Apache's asks the voters of one
+            # that was proposed as well: if that is never decided, this member could never come back.)
+            electorate = replace(electorate, next_members=None)
+        tracker = electorate.tracker(votes, vote)
         if not (tracker.has_all_quorums and self._leader_agrees(votes, vote)):
             return False
         self.logical_clock = vote.election_epoch

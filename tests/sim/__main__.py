@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
+from .changing import ChangingWorld
 from .ensemble import Failed, World, live
 
 AT_ONCE = 20
@@ -25,6 +26,7 @@ def main() -> int:
     )
     parser.add_argument("--keep-going", type=int, default=5, metavar="N", help="stop after N failures (5)")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing new after so many")
+    parser.add_argument("--changing", action="store_true", help="worlds whose members are reconfigured")
     parser.add_argument("--pings", action="store_true", help="with one seed: tell of pings, too")
     parser.add_argument(
         "--story", type=int, default=60, metavar="LINES", help="how much of a failure's story (60)"
@@ -32,33 +34,37 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.disable()  # the stories tell it better
     if arguments.seed is not None:
-        return tell(arguments.seed, pings=arguments.pings)
+        return tell(world_of(arguments.seed, arguments.changing), pings=arguments.pings)
     if not arguments.seeds:
         parser.error("a seed, or --seeds FIRST-LAST")
     first, _, last = arguments.seeds.partition("-")
     return run_many(int(first), int(last or first), arguments)
 
 
-def tell(seed: int, *, pings: bool) -> int:
+def world_of(seed: int, changing: bool) -> World:
+    """One of either kind."""
+    return ChangingWorld(seed) if changing else World(seed)
+
+
+def tell(world: World, *, pings: bool) -> int:
     """One world, in every detail."""
-    world = World(seed)
     failure = None
     try:
-        world = live(seed, world=world)
+        live(world.seed, world)
     except Failed as error:
         failure = str(error).partition("\n\n")[0]
     print("\n".join(world.transcript.lines(pings=pings)))
-    print(failure or f"seed {seed}: all is well; {world.summary()}")
+    print(failure or f"seed {world.seed}: all is well; {world.summary()}")
     return 1 if failure else 0
 
 
-def run_some(first: int, last: int) -> tuple[int, Counter[str], list[tuple[int, str]]]:
+def run_some(first: int, last: int, changing: bool) -> tuple[int, Counter[str], list[tuple[int, str]]]:
     """These worlds, one after the other, in this process."""
     counts: Counter[str] = Counter()
     failures = []
     for seed in range(first, last + 1):
         try:
-            world = live(seed)
+            world = live(seed, world_of(seed, changing))
         except Failed as error:
             failures.append((seed, str(error)))
         else:
@@ -73,7 +79,7 @@ def run_many(first: int, last: int, arguments: argparse.Namespace) -> int:
     done = failed = 0
     with ProcessPoolExecutor(arguments.processes) as pool:
         jobs = [
-            pool.submit(run_some, start, min(start + AT_ONCE - 1, last))
+            pool.submit(run_some, start, min(start + AT_ONCE - 1, last), arguments.changing)
             for start in range(first, last + 1, AT_ONCE)
         ]
         for job in as_completed(jobs):
