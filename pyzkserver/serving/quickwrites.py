@@ -62,6 +62,8 @@ class Run(Proposal):
         "first",
         "latest",
         "nodes",
+        "parent",
+        "parent_path",
         "payloads",
         "replica",
         "room",
@@ -82,6 +84,9 @@ class Run(Proposal):
         self.changes: list[tuple[Any, ...]] = []
         self.payloads: list[bytes] = []
         """What the log gets."""
+        self.parent: PendingNode | None = None
+        self.parent_path = ""
+        """Where the last one was created: judged, to be counted, and in the overlay."""
         self.digests: list[int] = []
         """Those of its transactions whose zxid is a multiple of LOG_INTERVAL."""
 
@@ -101,6 +106,7 @@ class Run(Proposal):
         changes.append(change)
         if not zxid & _MARK:
             digest = self.replica.pending.count()
+            self.parent, self.parent_path = None, ""  # which must be counted anew
             if digest is not None:
                 self.payloads[-1] += encode_digest(digest)
                 self.digests.append(digest)
@@ -167,14 +173,31 @@ class _Creates(Run):
 
     __slots__ = ()
 
+    def adopt(self, path: str) -> PendingNode | None:
+        """The node in the overlay, to be changed, if children may be created there by anybody."""
+        node = self.latest.get(path) or self.nodes.get(path)
+        if node is None or not node.exists or not node.acl.world & _MAY_CREATE or node.ephemeral_owner:
+            return None
+        if len(path) < 2 or path[:10] == "/zookeeper":
+            return None
+        self.uncounted.setdefault(path, node.digest)
+        if not isinstance(node, PendingNode):
+            node = self.latest[path] = PendingNode.like(node)
+        self.parent, self.parent_path = node, path
+        return node
+
     def apply(self, replica: Replica, answer: bool) -> None:
         tree, nodes = replica.tree, self.nodes
         watches, quotas, connection = tree.watches, tree.quotas, self.connection
+        current = None
         for xid, zxid, op, path, raw, parent_path, name, node, cversion in self.changes:
-            parent = nodes[parent_path]
+            if parent_path is not current:
+                current = parent_path
+                parent = nodes[parent_path]
+                children = parent.changing_children()
             parent.cversion = cversion
             parent.pzxid = zxid
-            parent.add_child(name)
+            children[name] = None
             nodes[path] = node
             size = len(node.data)
             tree.data_size += len(path) + size
@@ -250,42 +273,33 @@ def _create(connection: "Connection", op: int, xid: int, data: bytes, pos: int, 
         return False
     parent_path, _, name = path.rpartition("/")
     # Names as they nearly always are: printable ASCII, which cannot begin a relative path.
-    if len(parent_path) < 2 or not name.isascii() or not name.isprintable() or name[:1] in ".":
-        return False
-    if path[:10] == "/zookeeper":
+    if not name.isascii() or not name.isprintable() or name[:1] in ".":
         return False
     run = connection.run
     if run.__class__ is not _Creates:
         run = connection.begin_run(_Creates)
         if run is None:
             return False
-    latest, uncounted = run.latest, run.uncounted
-    parent = latest.get(parent_path) or run.nodes.get(parent_path)
-    if (
-        parent is None
-        or not parent.exists
-        or not parent.acl.world & _MAY_CREATE
-        or parent.ephemeral_owner
-        or parent.cversion == _LAST_VERSION
-        or path in latest
-        or path in run.nodes
-    ):
+    latest = run.latest
+    if path in latest or path in run.nodes:
+        return False
+    if parent_path == run.parent_path:
+        parent, parent_path = run.parent, run.parent_path
+    else:
+        parent = run.adopt(parent_path)
+    if parent is None or parent.cversion == _LAST_VERSION:
         return False
     replica, time, content = run.replica, run.time, data[at + 4 : stop]
     zxid, cversion = replica.last_proposed + 1, parent.cversion + 1
     payload = (
         _header(run.session_id, xid, zxid, time, op) + data[pos : end - 4] + _end_of_create(False, cversion)
     )
-    if parent_path not in uncounted:
-        uncounted[parent_path] = parent.digest
-    if parent.__class__ is not PendingNode:
-        parent = latest[parent_path] = PendingNode.like(parent)
     parent.cversion = cversion
     parent.child_count += 1
     parent.zxid = parent.pzxid = zxid
     # It stands in the overlay as it will stand in the tree; what is to change it there makes a copy.
     node = latest[path] = Node(content, OPEN_ACL, zxid, time)
-    uncounted[path] = 0
+    run.uncounted[path] = 0
     run.enter(zxid, payload, (xid, zxid, op, path, data[pos:at], parent_path, name, node, cversion))
     return True
 

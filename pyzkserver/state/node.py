@@ -133,10 +133,14 @@ class Node:
 
     def add_child(self, name: str) -> None:
         """Enter a child.  The counters are the tree's business."""
+        self.changing_children()[name] = None
+
+    def changing_children(self) -> dict[str, None]:
+        """The names, for children to be entered at once, before anything asks for an encoding."""
+        self._listing = self._stat = None
         if self.children is None:
             self.children = {}
-        self.children[name] = None
-        self._listing = self._stat = None
+        return self.children
 
     def remove_child(self, name: str) -> None:
         """Strike a child off, if it is there."""

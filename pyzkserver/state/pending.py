@@ -129,9 +129,10 @@ class Pending:
         """
         if self.digest is not None:
             digest = self.digest
+            pending, applied = self.latest.get, self.tree.nodes.get
             for path, before in self.uncounted.items():
-                node = self.find(path)
-                if node is None:
+                node = pending(path) or applied(path)
+                if node is None or not node.exists:
                     digest -= before
                 else:
                     node.digest = share = node_digest(path, node)

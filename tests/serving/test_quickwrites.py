@@ -179,7 +179,7 @@ def test_a_long_conversation(seed: int) -> None:
         for at in range(random.randrange(1, 90)):
             name = random.choice(("/a", "/b", "/a/x", f"/b/{random.randrange(20)}"))
             choices = (
-                create(f"/a/{number}-{at}", b"%d" % at),
+                create(f"/{random.choice(('a/', 'a/', 'a/', ''))}{number}-{at}", b"%d" % at),
                 create2(f"/c/{number}-{at}", b"new"),
                 set_data("/a", b"%d" % number),
                 set_data(random.choice(("/a", "/b")), b"%d" % number),
