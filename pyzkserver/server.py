@@ -110,6 +110,8 @@ def bare_replica(
         enforce_quota=config.enforce_quota,
         close_session_txn=config.close_session_txn_enabled,
         reconfig_enabled=config.reconfig_enabled,
+        ensemble=config.is_distributed,
+        local_sessions=config.local_sessions_enabled and config.is_distributed,
     )
     return Replica(
         tree,

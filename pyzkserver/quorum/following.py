@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.state.digest import DIGEST_VERSION
 from pyzkserver.state.sessions import Session, SessionTable
@@ -28,14 +29,17 @@ from pyzkserver.wire.quorum import (
     short_packet,
 )
 from pyzkserver.wire.requests import OpCode
+from pyzkserver.wire.txns import CreateSessionTxn
 
 from .ends import LeaderLost
+from .local_sessions import creates_ephemeral
 
 __all__ = ["Following", "LearnerSessions"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
 _SYNC = int(OpCode.SYNC)
+_CREATE_SESSION, _CLOSE_SESSION = int(OpCode.CREATE_SESSION), int(OpCode.CLOSE_SESSION)
 _ACK = int(PacketType.ACK)
 _REMEMBERED = 1024
 
@@ -49,7 +53,16 @@ class LearnerSessions(SessionTable):
         """Sessions that were heard of since the leader last asked, with their timeouts.  Bounded by ``by_id``."""
 
     def touch(self, session: Session, now: int) -> None:
-        """The client was heard of."""
+        """The client was heard of.  Whether a local session's time is up is decided here."""
+        if session.local:
+            super().touch(session, now)
+        else:
+            self.touched[session.id] = session.timeout
+
+    def make_global(self, session: Session) -> None:
+        """From now on the leader decides about it."""
+        super().make_global(session)
+        self.strike(session)
         self.touched[session.id] = session.timeout
 
     def take_touched(self) -> list[tuple[int, int]]:
@@ -72,6 +85,7 @@ class Following:
     """
 
     asks_elsewhere = True
+    read_only = False
 
     @property
     def mode(self) -> str:
@@ -82,8 +96,18 @@ class Following:
         """None: nobody learns from it."""
         return {}
 
-    def __init__(self, replica: Replica, send: Callable[[bytes], None], *, voting: bool) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        send: Callable[[bytes], None],
+        *,
+        voting: bool,
+        local_sessions: bool = False,
+        upgrading: bool = False,
+    ) -> None:
         self.replica = replica
+        self.opens_local_sessions = local_sessions
+        self._upgrading = upgrading
         self.voting = voting
         self.send = send
         self.logged = replica.tree.last_zxid
@@ -93,6 +117,8 @@ class Following:
         self.compare_digests = False
         self._waiting: dict[int, deque[Proposal]] = {}
         self._syncs: deque[Proposal] = deque()
+        self._decided: dict[Proposal, Applied] = {}
+        """Of those that wait, what this member has decided by itself: it is told in its turn."""
         self._resuming: dict[int, Callable[[bool], None]] = {}
         self._identities: dict[Any, bytes] = {}
         self._unacknowledged: deque[int] = deque()
@@ -102,14 +128,20 @@ class Following:
     # this member's clients
 
     def submit(self, proposal: Proposal) -> None:
-        """Ask the leader for it."""
+        """Ask the leader for it, unless it is about a session that only this member knows."""
+        if self.opens_local_sessions:
+            session = self.replica.sessions.by_id.get(proposal.session_id)
+            if session is not None and session.local and self._is_local_business(proposal, session):
+                return
         if proposal.op == _SYNC:
             self._syncs.append(proposal)
-        else:
-            queue = self._waiting.get(proposal.session_id)
-            if queue is None:
-                queue = self._waiting[proposal.session_id] = deque()
-            queue.append(proposal)
+        queue = self._waiting.get(proposal.session_id)
+        if queue is None:
+            queue = self._waiting[proposal.session_id] = deque()
+        queue.append(proposal)
+        self._ask(proposal)
+
+    def _ask(self, proposal: Proposal) -> None:
         request = proposal.request
         body: bytes = request.encode() if isinstance(request, Record) else request or b""
         self.send(
@@ -117,6 +149,53 @@ class Following:
                 proposal.session_id, proposal.cxid, proposal.op, body, self._authinfo(proposal.identities)
             )
         )
+
+    def _is_local_business(self, proposal: Proposal, session: Session) -> bool:
+        """Whether a request of a local session is none for the leader (``FollowerRequestProcessor``).
+
+        One that creates an ephemeral node makes the session known to all before, or is refused.
+        """
+        if proposal.op == _CLOSE_SESSION:
+            self._answer_in_turn(proposal, Applied(_CLOSE_SESSION))
+            return True
+        if not creates_ephemeral(proposal.op, proposal.request):
+            return False
+        if not self._upgrading:
+            code = int(ErrorCode.EPHEMERAL_ON_LOCAL_SESSION)
+            self._answer_in_turn(proposal, Applied(int(OpCode.ERROR), code))
+            return True
+        self.replica.sessions.make_global(session)
+        upgrade = Proposal(_CREATE_SESSION, CreateSessionTxn(session.timeout), session.id)
+        upgrade.identities = proposal.identities
+        self._ask(upgrade)
+        return False
+
+    def _answer_in_turn(self, proposal: Proposal, applied: Applied) -> None:
+        queue = self._waiting.get(proposal.session_id)
+        if queue:
+            queue.append(proposal)
+            self._decided[proposal] = applied
+        else:
+            self._answer(proposal, applied)
+
+    def _answer(self, proposal: Proposal, applied: Applied) -> None:
+        if proposal.op == _CLOSE_SESSION:
+            self.replica.sessions.remove(proposal.session_id)
+        if proposal.origin is not None:
+            proposal.origin.committed(proposal, applied)
+
+    def _take_first(self, session_id: int, queue: deque[Proposal]) -> Proposal:
+        """The first of a session's requests is answered; ``_go_on`` when that was told."""
+        first = queue.popleft()
+        if not queue:
+            del self._waiting[session_id]
+        return first
+
+    def _go_on(self, session_id: int) -> None:
+        """What this member has decided by itself has its turn, if it is next."""
+        queue = self._waiting.get(session_id)
+        while queue and (applied := self._decided.pop(queue[0], None)) is not None:
+            self._answer(self._take_first(session_id, queue), applied)
 
     def _authinfo(self, identities: Any) -> bytes:
         known = self._identities.get(identities)
@@ -128,6 +207,10 @@ class Following:
 
     def resume(self, session_id: int, timeout: int, answer: Callable[[bool], None]) -> None:
         """A client wants to go on with its session here: only the leader knows whether it may."""
+        session = self.replica.sessions.by_id.get(session_id)
+        if session is not None and session.local:
+            answer(self.replica.sessions.revive(session_id, timeout, self.replica.host.elapsed_ms()))
+            return
         earlier = self._resuming.pop(session_id, None)
         if earlier is not None:
             earlier(False)
@@ -145,8 +228,13 @@ class Following:
         if not self._syncs:
             raise LeaderLost("the leader sent a SYNC that nobody asked for")
         proposal = self._syncs.popleft()
+        queue = self._waiting.get(proposal.session_id)
+        if not queue or queue[0] is not proposal:
+            raise LeaderLost("the leader answered a sync before the writes that its client asked for earlier")
+        self._take_first(proposal.session_id, queue)
         if proposal.origin is not None:
             proposal.origin.committed(proposal, Applied(_SYNC, 0, proposal.request.path))
+        self._go_on(proposal.session_id)
 
     # what the leader says
 
@@ -230,16 +318,16 @@ class Following:
         assert txn is not None
         digest = proposal.digest
         queue = self._waiting.get(txn.session_id)
-        if queue is not None and queue[0].cxid == txn.cxid:
-            mine = queue.popleft()
-            if not queue:
-                del self._waiting[txn.session_id]
+        if queue is not None and queue[0].cxid == txn.cxid and queue[0].op != _SYNC:
+            mine = self._take_first(txn.session_id, queue)
             mine.txn, mine.zxid = txn, txn.zxid
             proposal = mine
         else:
             # The digest is the leader's; here it is only compared.
             proposal.digest = None
         self.replica.commit(proposal)
+        if self._decided:
+            self._go_on(txn.session_id)
         if digest is not None and self.compare_digests:
             self._compare(txn.zxid, digest)
 

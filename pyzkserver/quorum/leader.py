@@ -103,6 +103,8 @@ class Leader:
             local.sid,
             soon=local.soon,
             remember=local.history.commit_log.add,
+            local_sessions=local.config.local_sessions_enabled,
+            upgrading=local.config.local_sessions_upgrading_enabled,
         )
         self.leading.exhausted = self._exhausted
         self.leading.reconfiguring = self

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.state.sessions import ANYBODY
 from pyzkserver.state.transaction import Transaction
+from pyzkserver.state.tree import Applied
 from pyzkserver.storage.txncodec import encode_transaction
 from pyzkserver.wire.jute import DecodeError
 from pyzkserver.wire.quorum import (
@@ -26,6 +27,7 @@ from pyzkserver.wire.quorum import (
 from pyzkserver.wire.requests import OPERATIONS, OpCode
 from pyzkserver.wire.txns import CreateSessionTxn
 
+from .local_sessions import creates_ephemeral
 from .proposals import Proposals, Quorums
 
 __all__ = ["Leading", "Link", "Reconfiguring"]
@@ -34,7 +36,7 @@ logger = logging.getLogger("pyzkserver.quorum")
 
 _SYNC = int(OpCode.SYNC)
 _MULTI = int(OpCode.MULTI)
-_CREATE_SESSION = int(OpCode.CREATE_SESSION)
+_CREATE_SESSION, _CLOSE_SESSION = int(OpCode.CREATE_SESSION), int(OpCode.CLOSE_SESSION)
 _RECONFIG = int(OpCode.RECONFIG)
 _PROPOSAL = int(PacketType.PROPOSAL)
 _COMMIT = int(PacketType.COMMIT)
@@ -72,7 +74,7 @@ class Leading:
     """
 
     mode = "leader"
-    asks_elsewhere = False
+    asks_elsewhere = read_only = False
 
     def gauges(self) -> Mapping[str, int]:
         """Who learns from it (``LeaderZooKeeperServer.registerMetrics``)."""
@@ -91,6 +93,8 @@ class Leading:
         *,
         soon: Callable[[Callable[[], None]], None],
         remember: Callable[[Transaction, bytes], None],
+        local_sessions: bool = False,
+        upgrading: bool = False,
     ) -> None:
         self.replica = replica
         self.proposals = proposals
@@ -103,6 +107,8 @@ class Leading:
         """The low half of an epoch's last zxid."""
         self.exhausted: Callable[[], None] = _ignore
         """Called when the epoch's zxids are used up: another epoch has to begin."""
+        self.opens_local_sessions = local_sessions
+        self._upgrading = upgrading
         self._remember = remember
         self._batch: list[bytes] = []
         self._news: list[bytes] = []
@@ -118,6 +124,8 @@ class Leading:
 
     def submit(self, proposal: Proposal) -> None:
         """Judge it, log it, propose it."""
+        if self.opens_local_sessions and proposal.holder is None and self._is_local_business(proposal):
+            return
         replica = self.replica
         if replica.last_proposed & _COUNTER >= self.last_counter:
             # The counter must not run into the epoch (ZOOKEEPER-1277).  Nobody is told anything about this
@@ -145,6 +153,26 @@ class Leading:
         if not self._flush_wanted:
             self._flush_wanted = True
             self.soon(self.flush)
+
+    def _is_local_business(self, proposal: Proposal) -> bool:
+        """Whether a request of a local session of this member's need not be told to others.
+
+        One that creates an ephemeral node makes the session known to all before (``LeaderRequestProcessor``).
+        """
+        replica = self.replica
+        session = replica.sessions.by_id.get(proposal.session_id)
+        if session is None or not session.local:
+            return False
+        if proposal.op == _CLOSE_SESSION and proposal.origin is not None:
+            if any(other.session_id == session.id for other in replica.in_flight):
+                return False  # it has its turn behind those: as a transaction it does no harm
+            replica.sessions.remove(session.id)
+            proposal.origin.committed(proposal, Applied(_CLOSE_SESSION))
+            return True
+        if self._upgrading and creates_ephemeral(proposal.op, proposal.request):
+            replica.sessions.make_global(session)
+            self.submit(Proposal(_CREATE_SESSION, CreateSessionTxn(session.timeout), session.id))
+        return False
 
     def _track(self, proposal: Proposal) -> None:
         """A new session is known as soon as it is proposed, for its client's next requests may follow."""

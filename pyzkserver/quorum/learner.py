@@ -12,6 +12,7 @@ from typing import NoReturn
 import trio
 
 from pyzkserver.errors import ConfigError
+from pyzkserver.replica import upkeep
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.damage import SnapshotDamaged
@@ -90,7 +91,7 @@ class Learner:
                 await self._register()
                 nursery.start_soon(self._send)
                 await self._synchronize(nursery)
-                self._serve_clients()
+                self._serve_clients(nursery)
                 await self._follow()
         except* (PacketError, DecodeError, SnapshotDamaged) as damaged:
             raise LeaderLost(f"the leader sent what cannot be read: {first_of(damaged)}") from None
@@ -204,7 +205,13 @@ class Learner:
         else:
             replica = local.new_replica(LearnerSessions)
         furnish_config(replica.tree, local.members, local.host.wall_ms())
-        self.following = Following(replica, self.queue, voting=self.voting)
+        self.following = Following(
+            replica,
+            self.queue,
+            voting=self.voting,
+            local_sessions=local.config.local_sessions_enabled,
+            upgrading=local.config.local_sessions_upgrading_enabled,
+        )
         replica.take_role(self.following)
 
     async def _until_new_leader(self) -> Members | None:
@@ -293,7 +300,9 @@ class Learner:
 
     # broadcast
 
-    def _serve_clients(self) -> None:
+    def _serve_clients(self, nursery: trio.Nursery) -> None:
+        if self.local.config.local_sessions_enabled:
+            nursery.start_soon(upkeep.keep_sessions, self.following.replica, self.local.host)
         self.established = True
         self._on_established(self.epoch)
         self.local.clients.start_serving(self.following.replica)

@@ -12,8 +12,10 @@ from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.txnlog import NullLog, TransactionLog
 
 from .config_files import BesideSnapshots, ConfigFiles, Keeping, Nowhere
+from .following import LearnerSessions
 from .history import History
 from .members import Members
+from .reading import ReadOnly
 
 __all__ = ["ClientSide", "Local", "ReplicaFactory"]
 
@@ -98,6 +100,13 @@ class Local:
         replica = self._new_replica(history.tree, history.start_log(), sessions)
         history.recall_sessions(replica.sessions, self.host.elapsed_ms())
         history.taken_by(replica)
+        return replica
+
+    def new_reading_replica(self) -> Replica:
+        """The replica of a member without a leader, which only reads what it holds."""
+        replica = self._new_replica(self.history.tree, NullLog(), LearnerSessions)
+        self.history.recall_sessions(replica.sessions, self.host.elapsed_ms())
+        replica.take_role(ReadOnly(replica))
         return replica
 
     def new_replica_in_memory(

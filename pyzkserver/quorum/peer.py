@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import trio
 
+from pyzkserver.replica import upkeep
 from pyzkserver.wire.election import ServerState
 
 from .ballot import Vote
@@ -26,6 +27,8 @@ logger = logging.getLogger("pyzkserver.quorum")
 
 _FAREWELL = 0.01
 """Seconds in which replies leave."""
+_GRACE_MS = 2000
+"""How long a member looks for a leader at least before it serves readers."""
 
 Listener = trio.abc.Listener[trio.abc.Stream]
 
@@ -117,10 +120,10 @@ class Peer:
         while True:
             if successor is None:
                 self.state = ServerState.LOOKING
-                vote = await self.election.look_for_leader()
+                vote = await self._look()
             else:
                 vote = self._vote_for(successor)
-            self.vote, self.state = vote, vote.state
+                self.vote, self.state = vote, vote.state
             successor = None
             logger.info("%s: member %d is the leader", vote.state.name.lower(), vote.leader)
             try:
@@ -149,6 +152,29 @@ class Peer:
         else:
             state = ServerState.OBSERVING if self.observer else ServerState.FOLLOWING
         return replace(self.vote, leader=leader, zxid=self.last_logged_zxid(), state=state)
+
+    async def _look(self) -> Vote:
+        """Find a leader; meanwhile, where it is allowed, serve clients that only read."""
+        async with trio.open_nursery() as nursery:
+            if self.local.config.read_only_mode_enabled:
+                nursery.start_soon(self._serve_readers)
+            vote = await self.election.look_for_leader()
+            # In one step with the decision: what others hear of this member is never out of date.
+            self.vote, self.state = vote, vote.state
+            nursery.cancel_scope.cancel()
+        return vote
+
+    async def _serve_readers(self) -> None:
+        """Once this has lasted for a while, it is no ordinary election (``QuorumPeer.run``)."""
+        local = self.local
+        await local.host.sleep(max(_GRACE_MS, local.config.tick_time) / 1000)
+        replica = local.new_reading_replica()
+        logger.warning("there is no leader: serving clients that allow a read-only server")
+        local.clients.start_serving(replica)
+        try:
+            await upkeep.keep_sessions(replica, local.host)
+        finally:
+            local.clients.stop_serving()
 
     async def _lead(self, listeners: Sequence[Listener] | None) -> None:
         self.leader = Leader(self.local, self._established)

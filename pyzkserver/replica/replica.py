@@ -101,7 +101,7 @@ class _NoRole:
     """Of a replica that nobody told yet what it is."""
 
     mode = "none"
-    asks_elsewhere = False
+    asks_elsewhere = read_only = opens_local_sessions = False
 
     def gauges(self) -> Mapping[str, int]:
         return {}
@@ -228,5 +228,8 @@ class Replica:
 
     def _session_created(self, txn: Transaction) -> None:
         timeout: int = txn.body.time_out  # type: ignore[union-attr]
-        if txn.session_id not in self.sessions.by_id:
+        session = self.sessions.by_id.get(txn.session_id)
+        if session is None:
             self.sessions.track(txn.session_id, timeout, self.host.elapsed_ms())
+        elif session.local:
+            self.sessions.make_global(session)

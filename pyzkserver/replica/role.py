@@ -23,6 +23,14 @@ class Role(Protocol):
         Then they come to ``submit`` as their bytes, and sync comes there too: it has to wait for that member.
         """
 
+    @property
+    def read_only(self) -> bool:
+        """Whether only clients are served that have said they want no more than to read."""
+
+    @property
+    def opens_local_sessions(self) -> bool:
+        """Whether a new session is this member's business alone: no transaction tells of it."""
+
     def gauges(self) -> Mapping[str, int]:
         """Numbers of its own that monitoring is told, by their names in the word mntr (without ``zk_``)."""
 

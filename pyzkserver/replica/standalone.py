@@ -18,7 +18,7 @@ class Standalone:
     """
 
     mode = "standalone"
-    asks_elsewhere = False
+    asks_elsewhere = read_only = opens_local_sessions = False
     decides_alone = True
 
     def __init__(self, replica: Replica) -> None:

@@ -10,12 +10,12 @@ from pyzkserver.wire.requests import DeleteContainerRequest, OpCode
 
 from .replica import Origin, Proposal, Replica
 
-__all__ = ["container_candidates", "expire_sessions", "keep"]
+__all__ = ["container_candidates", "expire_sessions", "keep", "keep_sessions"]
 
 logger = logging.getLogger("pyzkserver.upkeep")
 
 
-async def _keep_sessions(replica: Replica, host: Host) -> None:
+async def keep_sessions(replica: Replica, host: Host) -> None:
     """Expire sessions, for ever.  They expire at whole ticks, so that is when to look."""
     tick = replica.sessions.tick
     while True:
@@ -24,15 +24,22 @@ async def _keep_sessions(replica: Replica, host: Host) -> None:
 
 
 def expire_sessions(replica: Replica, now: int, origin: Origin | None = None) -> int:
-    """Close the sessions whose time is up at ``now`` (elapsed milliseconds).  Returns how many.
+    """Close the sessions whose time is up at ``now`` (elapsed milliseconds).  Returns how many closes were asked for.
 
     ``origin`` hears of each close when it is done.
     """
-    expired = replica.sessions.take_expired(now)
-    for session in expired:
+    closes = 0
+    for session in replica.sessions.take_expired(now):
         logger.info("session %r expires: nothing was heard of it for %d ms", session, session.timeout)
+        if session.local:
+            # Nobody else knows it, and it has no nodes.
+            replica.sessions.remove(session.id)
+            if session.owner is not None:
+                session.owner.session_ended()
+            continue
+        closes += 1
         replica.submit(Proposal(OpCode.CLOSE_SESSION, None, session.id, origin=origin))
-    return len(expired)
+    return closes
 
 
 async def _keep_containers(
@@ -71,7 +78,7 @@ async def keep(
 ) -> None:
     """All upkeep, for ever."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_keep_sessions, replica, host)
+        nursery.start_soon(keep_sessions, replica, host)
         await _keep_containers(
             replica,
             host,

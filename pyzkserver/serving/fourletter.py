@@ -34,7 +34,7 @@ def _ruok(service: "Service", asker: "Connection") -> str:
 
 
 def _isro(service: "Service", asker: "Connection") -> str:
-    return "rw"
+    return "ro" if service.replica.role.read_only else "rw"
 
 
 def _gtmk(service: "Service", asker: "Connection") -> str:

@@ -33,6 +33,10 @@ class ShakingHands(Asking):
         if request.last_zxid_seen > replica.tree.last_zxid:
             seen, here = request.last_zxid_seen, replica.tree.last_zxid
             raise ProtocolViolation(f"the client has seen zxid 0x{seen:x}, this server only 0x{here:x}")
+        if replica.role.read_only and not request.read_only:
+            raise ProtocolViolation(
+                "this server can only be read from, and the client did not say that it may be so"
+            )
         timeout = max(config.min_session_timeout, min(request.time_out, config.max_session_timeout))
         self.negotiated_timeout = timeout
         if request.session_id == 0:
@@ -48,12 +52,28 @@ class ShakingHands(Asking):
         self.session_id = sessions.new_id()
         self.session = sessions.track(self.session_id, timeout, self.service.host.elapsed_ms())
         self.session.owner = self
+        if self.replica.role.opens_local_sessions:
+            self.session.local = True
+            sessions.touch(
+                self.session, self.service.host.elapsed_ms()
+            )  # where its time is counted from now on
+            self._welcome(valid=True)
+            self._account_session(0)
+            return
         self.paused = True  # nothing is taken in before the session is there
         self._submit(_CREATE_SESSION, 0, CreateSessionTxn(timeout))
         self._late = 0
 
     def _resume_session(self, session_id: int, password: bytes | None, timeout: int) -> None:
-        session = self.replica.sessions.by_id.get(session_id)
+        sessions = self.replica.sessions
+        session = sessions.by_id.get(session_id)
+        if self.replica.role.read_only and not (
+            session.local if session is not None else not sessions.is_of_another(session_id)
+        ):
+            # All members know it, or may: it must not be told that it is gone.
+            raise ProtocolViolation(
+                "a session of the whole ensemble cannot be gone on with in read-only mode"
+            )
         if session is not None and session.owner is not None and session.owner is not self:
             # Even if the password is wrong, as Apache has it.
             session.owner.session_ended()

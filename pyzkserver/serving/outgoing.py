@@ -100,7 +100,7 @@ class Outgoing(Accounted):
             self.negotiated_timeout if valid else 0,
             self.session_id if valid else 0,
             session_password(self.session_id) if valid else bytes(16),
-            False,
+            valid and self.replica.role.read_only,
         )
         raw = encode_connect_response(response, self._with_read_only)
         self._append(_LENGTH.pack(len(raw)) + raw)

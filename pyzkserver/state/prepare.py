@@ -87,12 +87,17 @@ class Rules:
         enforce_quota: bool = False,
         close_session_txn: bool = True,
         reconfig_enabled: bool = False,
+        ensemble: bool = False,
+        local_sessions: bool = False,
     ) -> None:
         self.access = access or AccessRules()
         self.extended_types = extended_types
         self.enforce_quota = enforce_quota
         self.close_session_txn = close_session_txn
         self.reconfig_enabled = reconfig_enabled
+        self.ensemble = ensemble
+        """Other members bring requests as well."""
+        self.local_sessions = local_sessions
 
 
 class Asker(Protocol):
@@ -184,6 +189,8 @@ class Preparer:
             if isinstance(request, CreateTTLRequest):
                 ttl = request.ttl
             self._judge_flags(op, flags, ttl, path)
+            if flags in _EPHEMERAL and self.rules.local_sessions:
+                self._judge_global(asker)
         self._judge_session(asker)
         if path is None:
             raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)
@@ -313,6 +320,10 @@ class Preparer:
 
     def _judge_session(self, asker: Asker) -> None:
         session = self.sessions.by_id.get(asker.session_id)
+        if session is None and self.rules.ensemble:
+            if self.rules.local_sessions and self.sessions.is_of_another(asker.session_id):
+                return  # a local session of that member, as far as can be known here
+            raise ZooKeeperError(ErrorCode.SESSION_EXPIRED)
         if session is None or session.closing:
             code = ErrorCode.UNKNOWN_SESSION if session is None else ErrorCode.SESSION_EXPIRED
             raise ZooKeeperError(code)
@@ -320,6 +331,14 @@ class Preparer:
             if session.holder is not ANYBODY:
                 raise ZooKeeperError(ErrorCode.SESSION_MOVED)
             session.holder = asker.holder
+
+    def _judge_global(self, asker: Asker) -> None:
+        """An ephemeral node must have a session that all members know (``checkGlobalSession``)."""
+        session = self.sessions.by_id.get(asker.session_id)
+        if session is None or session.closing:
+            raise ZooKeeperError(ErrorCode.SESSION_EXPIRED)
+        if session.local:
+            raise ZooKeeperError(ErrorCode.EPHEMERAL_ON_LOCAL_SESSION)
 
     def _node(self, where: str, path: str) -> NodeView:
         node = self.pending.find(where)

@@ -62,7 +62,7 @@ class SessionOwner(Protocol):
 class Session:
     """One client's session."""
 
-    __slots__ = ("closing", "deadline", "holder", "id", "owner", "timeout")
+    __slots__ = ("closing", "deadline", "holder", "id", "local", "owner", "timeout")
 
     def __init__(self, session_id: int, timeout: int) -> None:
         self.id = session_id
@@ -79,6 +79,9 @@ class Session:
 
         Whoever else writes in its name has not heard yet that the session has moved.
         """
+
+        self.local = False
+        """Only this member knows it: no transaction tells of it (localSessionsEnabled, read-only mode)."""
 
     def __repr__(self) -> str:
         return f"0x{self.id & 0xFFFF_FFFF_FFFF_FFFF:x}"
@@ -138,7 +141,20 @@ class SessionTable:
 
     def timeouts(self) -> dict[int, int]:
         """What a snapshot keeps of them: timeouts in milliseconds, by session."""
-        return {session.id: session.timeout for session in self.by_id.values()}
+        return {session.id: session.timeout for session in self.by_id.values() if not session.local}
+
+    def is_of_another(self, session_id: int) -> bool:
+        """Whether another member gave this id to a session."""
+        return session_id >> 56 != self.next_id >> 56
+
+    def make_global(self, session: Session) -> None:
+        """A session is about to be told to all members (``UpgradeableSessionTracker.upgradeSession``)."""
+        session.local = False
+
+    def strike(self, session: Session) -> None:
+        """Its time is not counted here any more."""
+        self._leave_bucket(session)
+        session.deadline = 0
 
     def touch(self, session: Session, now: int) -> None:
         """The client was heard of."""

@@ -169,7 +169,7 @@ async def open_port(plane: Plane, log: HeldLog | None = None, **settings: Any) -
             port.number = listener.getsockname()[1]
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(port.plane.run, listener)
-                nursery.start_soon(upkeep._keep_sessions, port.replica, port.host)
+                nursery.start_soon(upkeep.keep_sessions, port.replica, port.host)
                 yield port
                 nursery.cancel_scope.cancel()
     finally:
