@@ -140,7 +140,12 @@ class Member:
         self.gone = trio.Event()
 
         def new_replica(tree: DataTree, log: Any, sessions: Any) -> Replica:
-            rules = Rules(AccessRules(skip=config.skip_acl), reconfig_enabled=config.reconfig_enabled)
+            rules = Rules(
+                AccessRules(skip=config.skip_acl),
+                reconfig_enabled=config.reconfig_enabled,
+                ensemble=True,
+                local_sessions=config.local_sessions_enabled,
+            )
             return Replica(tree, rules, log, host, tick_time=TICK, server_id=self.sid, sessions=sessions)
 
         soon = trio.lowlevel.current_trio_token().run_sync_soon
