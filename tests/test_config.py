@@ -958,8 +958,8 @@ def test_the_data_dir_is_taken_as_it_is(zoo_cfg):
 
 
 def test_a_setting_without_effect_that_has_its_default_is_not_noted(zoo_cfg):
-    assert load(zoo_cfg(*ADDRESS, "snapCount=100000", "localSessionsEnabled=false")).notes == ()
-    assert len(load(zoo_cfg(*ADDRESS, "localSessionsEnabled=true")).notes) == 1
+    assert load(zoo_cfg(*ADDRESS, "snapCount=100000", "maxBatchSize=1000")).notes == ()
+    assert len(load(zoo_cfg(*ADDRESS, "maxBatchSize=10")).notes) == 1
 
 
 # --- real files and command lines -------------------------------------------------------------------------

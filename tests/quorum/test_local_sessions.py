@@ -76,7 +76,7 @@ async def test_a_local_session_becomes_global_with_its_first_ephemeral_node(stag
         assert applied.err == 0
         await stage.until_same()
         assert all(client.session_id in other.replica.sessions.timeouts() for other in stage.running())
-        await stage.until(lambda: client.ended)
+        await stage.until(lambda client=client: client.ended)
         await stage.until_same()
         assert f"/e{member.sid}" not in member.replica.tree.nodes
 
