@@ -1020,8 +1020,6 @@ def check_kazoos_server(path, words):
         "ssl.keyStore.password",
         "ssl.trustStore.location",
         "ssl.trustStore.password",
-        "localSessionsEnabled",
-        "localSessionsUpgradingEnabled",
         "is",  # there is no clientPortAddress
     }
 
