@@ -124,6 +124,8 @@ class Following:
         self._unacknowledged: deque[int] = deque()
         self.on_durable: Callable[[], None] = _ignore
         self._mismatch = False
+        self._applied: tuple[int, int | None] = (0, None)
+        """The last transaction that was applied, and the digest that the leader's tree had after it."""
 
     # this member's clients
 
@@ -328,11 +330,18 @@ class Following:
         self.replica.commit(proposal)
         if self._decided:
             self._go_on(txn.session_id)
-        if digest is not None and self.compare_digests:
-            self._compare(txn.zxid, digest)
+        self._applied = (txn.zxid, digest)
 
-    def _compare(self, zxid: int, digest: int) -> None:
-        """Both trees must be the same after every transaction (``DataTree.compareDigest``)."""
+    def compare(self) -> None:
+        """Both trees must be the same after every transaction (``DataTree.compareDigest``).
+
+        Whoever takes what the leader says in batches calls this after each: a parent that got a hundred children
+        is counted once.
+        """
+        zxid, digest = self._applied
+        if digest is None or not self.compare_digests:
+            return
+        self._applied = (zxid, None)
         tree = self.replica.tree
         if tree.digest.enabled and not self._mismatch and tree.digest.value() != digest:
             self._mismatch = True

@@ -41,8 +41,8 @@ class Leader:
         self.handlers: dict[LearnerHandler, None] = {}
         self.established = trio.Event()
         """A quorum holds this leader's history: its first transaction may be proposed."""
-        self.snapshots_sent = self.diffs_sent = 0
-        """How many learners are being synchronized by either at the moment."""
+        self.synchronizing = {"diffs": 0, "snapshots": 0}
+        """How many learners are being brought to this leader's history, by how."""
         self.leading: Leading
         self._on_established = on_established
         self._epoch_settled = trio.Event()

@@ -315,6 +315,7 @@ class Learner:
         while True:
             for one in self._reader.feed(data):
                 hear(one)
+            self.following.compare()
             data = await self._receive()
 
     def _hear(self, one: Packet) -> None:

@@ -63,6 +63,8 @@ class LearnerHandler:
         self._outbox = Outbox(stream, self._local.host, self._local.soon, self._overrun)
         self._scope = trio.CancelScope()
         self._reason = ""
+        self._counted = ""
+        """As what its synchronization counts among those under way."""
         self.sid = 0
         self.voting = False
         self.in_broadcast = False
@@ -91,6 +93,7 @@ class LearnerHandler:
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             self._reason = self._reason or "the connection broke"
         finally:
+            self._synchronized()
             self._leader.unregister(self)
         logger.info("learner %s is gone: %s", self.name, self._reason or "it closed the connection")
 
@@ -120,6 +123,7 @@ class LearnerHandler:
             await self._synchronize(answer.zxid)
             nursery.start_soon(self._outbox.run)
             acknowledged = await self._next(PacketType.ACK)
+            self._synchronized()
             await leader.holds_history(self.sid, acknowledged.zxid)
             # What it was synchronized with is acknowledged as a whole: only what was proposed since is owed.
             self._acked = max(self._acked, self._given)
@@ -195,7 +199,7 @@ class LearnerHandler:
             None if plan.source is Sources.SNAPSHOT else self._missing(plan.source, peer_last, plan.packet)
         )
         if missing is not None:
-            self._admit(leader.diffs_sent, local.config.max_concurrent_diff_syncs, "diffs")
+            self._admit("diffs", local.config.max_concurrent_diff_syncs)
             packets, last = missing
             self._given = last
             leading.flush()
@@ -268,32 +272,37 @@ class LearnerHandler:
     async def _send_snapshot(self) -> None:
         leader, local = self._leader, self._local
         leading = leader.leading
-        self._admit(leader.snapshots_sent, local.config.max_concurrent_snap_syncs, "snapshots")
-        leader.snapshots_sent += 1
-        try:
-            replica = leading.replica
-            zxid = replica.tree.last_zxid
-            sessions = replica.sessions.timeouts()
-            # The tree is read a piece at a time while it changes; it begins here, and whatever is applied from
-            # now on is queued behind it.
-            self._given = zxid
-            leading.flush()
-            pieces = tree_stream(replica.tree, sessions)
-            leading.start_forwarding(self, zxid, voting=self.voting)
-            logger.info("learner %s gets a snapshot of 0x%x", self.name, zxid)
-            await self._send_all(short_packet(PacketType.SNAP, zxid))
-            for piece in pieces:
-                if piece:
-                    await self._send_all(piece)
-                else:
-                    await trio.lowlevel.checkpoint()
-        finally:
-            leader.snapshots_sent -= 1
+        self._admit("snapshots", local.config.max_concurrent_snap_syncs)
+        replica = leading.replica
+        zxid = replica.tree.last_zxid
+        sessions = replica.sessions.timeouts()
+        # The tree is read a piece at a time while it changes; it begins here, and whatever is applied from
+        # now on is queued behind it.
+        self._given = zxid
+        leading.flush()
+        pieces = tree_stream(replica.tree, sessions)
+        leading.start_forwarding(self, zxid, voting=self.voting)
+        logger.info("learner %s gets a snapshot of 0x%x", self.name, zxid)
+        await self._send_all(short_packet(PacketType.SNAP, zxid))
+        for piece in pieces:
+            if piece:
+                await self._send_all(piece)
+            else:
+                await trio.lowlevel.checkpoint()
 
-    def _admit(self, under_way: int, limit: int, what: str) -> None:
+    def _admit(self, kind: str, limit: int) -> None:
         """Observers wait for better times (``LearnerSyncThrottler``); members that vote are never turned away."""
-        if not self.voting and under_way >= limit:
-            raise LearnerRefused(f"{under_way} learners are getting {what} already")
+        under_way = self._leader.synchronizing
+        if not self.voting and under_way[kind] >= limit:
+            raise LearnerRefused(f"{under_way[kind]} learners are getting {kind} already")
+        under_way[kind] += 1
+        self._counted = kind
+
+    def _synchronized(self) -> None:
+        """It has acknowledged the history, or will not."""
+        if self._counted:
+            self._leader.synchronizing[self._counted] -= 1
+            self._counted = ""
 
     # broadcast
 
