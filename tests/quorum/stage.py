@@ -127,11 +127,21 @@ class Member:
     def __init__(self, stage: "Stage", sid: int) -> None:
         self.stage, self.sid = stage, sid
         self.disk = MemoryDisk()
+        self.local: Local
         self.peer: Peer
         self.clients = ClientSide()
         self.scope: trio.CancelScope | None = None
 
     async def live(self, task_status: trio.TaskStatus[None]) -> None:
+        self.open()
+        self.peer = Peer(self.local)
+        with trio.CancelScope() as self.scope:
+            await self.peer.run(task_status=task_status)
+        self.local.history.store.close()
+        self.gone.set()
+
+    def open(self) -> None:
+        """What it holds, without a life of its own."""
         host: Host = MemberHost(self.stage.network, f"m{self.sid}")
         config = self.stage.config(self.sid)
         store = Store(config, host, self.disk)
@@ -150,12 +160,7 @@ class Member:
 
         soon = trio.lowlevel.current_trio_token().run_sync_soon
         members = self.stage.members_for(self.sid)
-        local = Local(self.sid, config, host, members, history, new_replica, self.clients, soon)
-        self.peer = Peer(local)
-        with trio.CancelScope() as self.scope:
-            await self.peer.run(task_status=task_status)
-        store.close()
-        self.gone.set()
+        self.local = Local(self.sid, config, host, members, history, new_replica, self.clients, soon)
 
     @property
     def state(self) -> ServerState:
