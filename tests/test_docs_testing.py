@@ -1,4 +1,4 @@
-"""The tests of the "ten ways" that docs/testing.md shows: they pass with the examples, and fail with code that goes wrong there."""
+"""The tests of the "ten ways" in docs/testing.md: they pass with the examples, and fail with code that goes wrong."""
 
 import inspect
 import re

@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from kazoo.exceptions import (
 )
 
 import pyzkserver
+from pyzkserver import ErrorCode
 from pyzkserver.testing.faults.gates import BEHIND_HIGH_WATER
 from pyzkserver.testing.faults.rule import NeverHit
 
@@ -66,6 +67,15 @@ def frame(body: bytes) -> bytes:
     return struct.pack(">i", len(body)) + body
 
 
+@contextmanager
+def raw(server: pyzkserver.Server) -> Iterator[socket.socket]:
+    """A connection whose session is established, and nothing more."""
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock:
+        sock.sendall(frame(GREETING))
+        sock.recv(100)
+        yield sock
+
+
 def is_there(client: KazooClient, path: str) -> bool:
     return bool(client.retry(client.exists, path))
 
@@ -91,16 +101,17 @@ def test_a_request_that_was_not_applied(server: pyzkserver.Server, client: Kazoo
     assert not is_there(client, "/lock")
 
 
-def test_what_was_answered_before_the_drop_arrives(client: KazooClient, server: pyzkserver.Server) -> None:
+def test_what_was_answered_before_the_drop_arrives(server: pyzkserver.Server) -> None:
     """A drop takes away its own request, and those behind it; not what the client had been told already."""
-    client.create("/a")
-    with server.faults.drop("set", "/a", times=1):
-        asked = [client.get_async("/a"), client.set_async("/a", b"1"), client.get_async("/a")]
-        assert asked[0].get(timeout=PATIENCE)[0] == b""
-        for result in asked[1:]:
-            with pytest.raises(ConnectionLoss):
-                result.get(timeout=PATIENCE)
-    assert client.retry(client.get, "/a")[0] == b""
+    server.put({"/a": b"data"})
+    get = frame(struct.pack(">iii2sB", 1, 4, 2, b"/a", 0))
+    put = frame(struct.pack(">iii2sii", 2, 5, 2, b"/a", 0, -1))
+    with raw(server) as sock, server.faults.drop("set", "/a", times=1):
+        sock.sendall(get + put + get)
+        answers = b"".join(iter(lambda: sock.recv(1000), b""))
+    assert len(answers) == len(frame(bytes(16))) + 4 + 4 + 68
+    assert answers[24:28] == b"data"
+    assert server.node("/a").data == b"data"
 
 
 def test_only_this_client(server: pyzkserver.Server, client: KazooClient, other: KazooClient) -> None:
@@ -203,7 +214,7 @@ def test_silence_for_those_who_come(server: pyzkserver.Server) -> None:
         with pytest.raises(TimeoutError):
             sock.recv(1)
         silence.remove()
-        sock.settimeout(PATIENCE)
+        sock.settimeout(8)  # less than it takes a server to lose patience with who does not shake hands
         assert sock.recv(1) == b""
     with connected(server.hosts) as client:
         assert is_there(client, "/zookeeper")
@@ -331,6 +342,12 @@ def test_errors_keep_the_order_of_replies(server: pyzkserver.Server, client: Kaz
 
 def test_authentication_that_fails(server: pyzkserver.Server) -> None:
     """As with every server, the connection ends with it."""
+    with raw(server) as sock, server.faults.fail(AuthFailedError, "auth", times=1):
+        sock.sendall(frame(struct.pack(">iiii6si", -4, 100, 0, 6, b"digest", 0)))
+        sock.settimeout(8)
+        answer = b"".join(iter(lambda: sock.recv(100), b""))
+        length, xid, _, err = HEADER.unpack(answer)
+        assert (length, xid, err) == (16, -4, ErrorCode.AUTH_FAILED)
     server.faults.fail(AuthFailedError, "auth", times=1)
     with connected(server.hosts) as client, pytest.raises(AuthFailedError):
         client.add_auth("digest", "user:password")
@@ -523,10 +540,42 @@ def test_slow_reads(server: pyzkserver.Server, client: KazooClient, other: Kazoo
         assert time.monotonic() - began >= 0.15
         other.set("/a", bytes(20_000))
         assert slow.hits == 1
-    with server.faults.slow_reads(1, client=client):
+    with server.faults.slow_reads(1, client=client) as slow:
         result = client.set_async("/a", b"3")
+        slow.wait_hit()
         assert other.get("/a")[1].version == 2
     assert result.get(timeout=PATIENCE).version == 3
+
+
+def test_slow_and_held(server: pyzkserver.Server) -> None:
+    """Whatever slows it down, one client's requests stay in their order."""
+    server.put({"/a": b""})
+    puts = [
+        frame(struct.pack(">iii2si1si", number, 5, 2, b"/a", 1, b"%d" % number, -1)) for number in range(9)
+    ]
+    slow = server.faults.slow_reads(20_000)
+    with raw(server) as sock, server.faults.hold("set", times=3) as held:
+        sock.sendall(b"".join(puts))
+        for number in range(3):
+            held.wait_hit(hits=number + 1)
+            held.release()
+        slow.remove()
+        answers = b""
+        while len(answers) < 9 * 88:
+            answers += sock.recv(10_000)
+    assert [struct.unpack_from(">i", answers, 4 + 88 * number)[0] for number in range(9)] == list(range(9))
+    assert server.node("/a").data == b"8"
+
+
+def test_an_answer_whose_client_is_gone(server: pyzkserver.Server, client: KazooClient) -> None:
+    """Is nobody's, and held no more."""
+    with server.faults.hold("create", "/a", when="after") as held:
+        client.create_async("/a")
+        held.wait_hit()
+        server.faults.disconnect(client)
+        until(lambda: held.held == 0)
+    assert [create.outcome for create in server.recording.requests("create")] == ["lost"]
+    assert is_there(client, "/a")
 
 
 # --- read-only ----------------------------------------------------------------------------------------------
