@@ -1,6 +1,8 @@
 """Reconfiguration of ensembles of processes, each member Apache's or ours, through kazoo and zkCli."""
 
+import os
 import re
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +16,9 @@ from kazoo.exceptions import (
     NoAuthError,
 )
 
+from .apache import require
 from .ensemble import JAVA, PYTHON, Ensemble, Member, ensemble
+from .test_zkcli import ZKCLI
 
 pytestmark = [pytest.mark.slow, pytest.mark.interop, pytest.mark.timeout(400)]
 
@@ -167,3 +171,52 @@ def test_what_is_refused(tmp_path: Path) -> None:
     assert answers[0] == answers[1]
     assert {"NoAuthError", BadArgumentsError.__name__, BadVersionError.__name__} <= set(answers[0])
     assert {NewConfigNoQuorumError.__name__, NoAuthError.__name__} <= set(answers[0])
+
+
+ZKCLI_SCRIPT = """\
+config
+config -c
+reconfig -remove 1
+config
+reconfig -add @1@
+config -s
+reconfig -v 5 -remove 1
+reconfig -remove 1,2
+reconfig -add server.1
+reconfig -members @1@,@2@,@3@
+config -w
+reconfig -add @observer@
+quit
+"""
+
+
+def test_zkcli_reconfigures(tmp_path: Path) -> None:
+    """config and reconfig with all their options: it prints what it prints with Apache's ensemble."""
+    require(ZKCLI.exists(), "Debian's package zookeeper has no zkCli.sh")
+    printed = []
+    for kind in (PYTHON, JAVA):
+        with ensemble(tmp_path / kind, [kind] * 3, settings=SETTINGS, properties=PROPERTIES) as members:
+            members.lead_by(3)
+            script = ZKCLI_SCRIPT
+            for number in (1, 2, 3):
+                script = script.replace(f"@{number}@", line(members[number]))
+            script = script.replace("@observer@", line(members[1]).replace("participant", "observer"))
+            finished = subprocess.run(
+                [str(ZKCLI), "-server", members[3].hosts], input=script, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, timeout=100, check=False,
+                env={**os.environ, "CLIENT_JVMFLAGS": "-Xshare:auto -XX:TieredStopAtLevel=1"},
+            )  # fmt: skip
+            printed.append(_without_numbers(finished.stdout))
+    assert printed[0] == printed[1]
+    assert printed[0].count("server.1=") >= 4
+    assert "No quorum of new config is connected" not in printed[0]
+
+
+def _without_numbers(output: str) -> str:
+    """What may differ from run to run: ports, versions, times, and what zkCli prints from another thread."""
+    kept = [
+        re.sub(r"0x[0-9a-f]+|(?<=[:=])[0-9a-f]{3,}|\b\w{3} \w{3} \d\d .*", "#", text.rstrip())
+        for text in output.splitlines()
+        if re.match(r"server\.|version=|Committed|\w+ = |.*(?:Error|Exception|failed|not|must|No )", text)
+    ]
+    return "\n".join(text for text in kept if "SLF4J" not in text)
