@@ -17,7 +17,7 @@ from pyzkserver.host import Host
 from pyzkserver.quorum.ballot import Vote
 from pyzkserver.quorum.members import Address, Member, Members
 from pyzkserver.wire.election import Hello, Notification, ServerState
-from pyzkserver.wire.framing import frame
+from pyzkserver.wire.framing import FrameReader, frame
 
 from .electing import Elector, bound
 
@@ -363,6 +363,71 @@ def test_an_address_in_use_is_tried_again_and_then_refused(caplog):
 
     with caplog.at_level(logging.WARNING):
         simulated(3, scenario)
+
+
+def test_who_looks_in_an_earlier_round_is_told_at_once():
+    """It need not wait until it is asked again: the answer has the round to catch up with."""
+
+    async def scenario(ensemble):
+        one = await ensemble.start(1)
+        one.election._ballot.logical_clock = 7
+        machine = ensemble.network.machine(address(2))
+        stream = await machine.connect(address(1), PORT)
+        words = Notification(LOOKING, 2, 0, 3, 0).encode()
+        await stream.send_all(Hello(2, ((address(2), PORT),)).encode() + frame(words))
+        answers = FrameReader()
+        rounds = []
+        with trio.move_on_after(0.1):
+            while True:
+                answers.feed(await stream.receive_some())
+                while (message := answers.next_frame()) is not None:
+                    rounds.append(Notification.decode(message).election_epoch)
+        assert rounds[-1] == 7
+
+    simulated(3, scenario)
+
+
+def test_who_does_not_vote_is_answered_by_those_that_look_as_well():
+    """It learns their configuration, and that they have no leader (WorkerReceiver, "respond right away")."""
+
+    async def scenario(ensemble):
+        await ensemble.start(1)
+        stream = await ensemble.network.machine(address(9)).connect(address(1), PORT)
+        words = Notification(LOOKING, -(2**63), 0, 1, 0).encode()
+        await stream.send_all(Hello(9, ((address(9), PORT),)).encode() + frame(words))
+        answers = FrameReader()
+        with trio.fail_after(1):
+            while (message := answers.next_frame()) is None:
+                answers.feed(await stream.receive_some())
+        answer = Notification.decode(message)
+        assert (answer.state, answer.leader, answer.config) == (LOOKING, 1, ensemble.members.text)
+
+    simulated(3, scenario)
+
+
+def test_a_member_moves_to_another_address_while_it_lives():
+    """restartLeaderElection: the old one is given up, connections stay."""
+
+    async def scenario(ensemble):
+        for sid in (1, 2, 3):
+            await ensemble.start(sid)
+        await ensemble.until_settled(1, 2, 3)
+        two, machine = ensemble.electors[2], ensemble.network.machine(address(2))
+        moved = replace(ensemble.members[2], election_addresses=(Address(address(2), 3999),))
+        members = Members.of(ensemble.members[1], moved, ensemble.members[3], version=5)
+        for elector in ensemble.electors.values():
+            elector.members = members
+            elector.election.members_changed()
+        await trio.sleep(0.1)
+        assert set(machine.listeners) == {3999}
+        assert two.election.statistics()["connected"] == [1, 3]
+        ensemble.members = members
+        ensemble.kill(3)
+        await ensemble.start(3)
+        await ensemble.until_settled(3)
+        assert ensemble.electors[3].election.statistics()["connected"] == [1, 2]
+
+    simulated(3, scenario)
 
 
 def test_statistics_say_where_an_election_is():

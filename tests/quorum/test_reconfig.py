@@ -4,16 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from pyzkserver.config import load
 from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.quorum.config_files import BesideSnapshots, ConfigFiles
 from pyzkserver.quorum.members import Address, Members
 from pyzkserver.quorum.reconfig import designated_leader, next_members
+from pyzkserver.state.acl import OPEN_ACL
 from pyzkserver.state.paths import CONFIG_NODE
 from pyzkserver.storage.memory_disk import MemoryDisk
 from pyzkserver.wire.election import ServerState
-from pyzkserver.wire.requests import OpCode, ReconfigRequest
+from pyzkserver.wire.requests import CreateRequest, OpCode, ReconfigRequest
 
 from .stage import Client, Stage, run
 
@@ -296,6 +298,59 @@ def test_one_reconfiguration_at_a_time():
     run(main)
 
 
+@pytest.mark.parametrize("silent", [(1, 2), (4, 5)])
+def test_quorums_of_both_decide(silent):
+    """Of the old members 1 or 2 must agree besides 3, of the new ones 4 or 5: whoever is silent holds it up."""
+
+    async def main():
+        async with Stage.opened(3, joiners=(4, 5), **RECONFIGURABLE) as stage:
+            await stage.start(1, 2, 3)
+            assert (await stage.formed()).sid == 3
+            await stage.start(4, 5)
+            await stage.formed()
+            client = await Client.new(stage.all[3].replica)
+            await stage.until_same()
+            followings = [stage.all[sid].peer.learner.following for sid in silent]
+            unsaid = []
+            for following in followings:
+                following.send = unsaid.append
+            xid = client.send(OpCode.RECONFIG, asked(f"{line(4)},{line(5)}", "1,2"))
+            with trio.move_on_after(0.5) as scope:
+                await client.hear(xid)
+            assert scope.cancelled_caught
+            assert voters(stage.all[3]) == {1, 2, 3}
+            for sid, following in zip(silent, followings, strict=True):
+                following.send = stage.all[sid].peer.learner.queue
+                for data in unsaid:
+                    following.send(data)
+            assert (await client.hear(xid)).err == 0
+            assert voters(stage.all[3]) == {3, 4, 5}
+
+    run(main)
+
+
+def test_a_leader_that_handed_over_commits_nothing_more():
+    """What was proposed behind the reconfiguration is for the next leader to decide (``allowedToCommit``)."""
+
+    async def main():
+        async with Stage.opened(3, **RECONFIGURABLE) as stage:
+            await stage.start(1, 2, 3)
+            leader = await stage.formed()
+            leading = leader.peer.leader.leading
+            client = await Client.new(leader.replica)
+            xid = client.send(OpCode.RECONFIG, asked(leaving=str(leader.sid)))
+            for number in range(3):
+                client.send(OpCode.CREATE, CreateRequest(f"/{number}", b"", list(OPEN_ACL), 0))
+            applied = await client.hear(xid)
+            zxid = Members.parse(applied.data.decode()).version
+            others = [sid for sid in (1, 2, 3) if sid != leader.sid]
+            await stage.until(lambda: any(stage.all[sid].state is LEADING for sid in others))
+            assert leading.proposals.committed == zxid
+            assert leading.proposals.proposed == zxid + 3
+
+    run(main)
+
+
 def test_who_may_reconfigure():
     """The node's ACL lets everybody read and nobody write, unless skipACL or the superuser."""
 
@@ -448,8 +503,10 @@ def test_a_follower_keeps_a_proposed_configuration_before_it_acknowledges():
             follower = next(each for each in stage.running() if each is not leader)
             send, told = follower.peer.learner.following.send, []
 
+            kept = BesideSnapshots(follower.disk, follower.peer.local.history.store.snapshots)
+
             def watched(data):
-                told.append(follower.peer.local.seen.version)
+                told.append(kept.recall(THREE)[1].version)
                 send(data)
 
             follower.peer.learner.following.send = watched
@@ -458,7 +515,6 @@ def test_a_follower_keeps_a_proposed_configuration_before_it_acknowledges():
             zxid = leader.peer.members.version
             await stage.until(lambda: follower.peer.members.version == zxid)
             assert told[0] == zxid
-            kept = BesideSnapshots(follower.disk, follower.peer.local.history.store.snapshots)
             assert [members.version for members in kept.recall(THREE)] == [zxid, zxid]
 
     run(main)
