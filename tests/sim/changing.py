@@ -4,9 +4,11 @@ from random import Random
 
 from pyzkserver.quorum.members import Members, Membership
 from pyzkserver.replica.replica import Proposal
+from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.wire.requests import OpCode, ReconfigRequest
 
 from . import faults
+from .disk import PowerFailure
 from .ensemble import World
 
 __all__ = ["ChangingWorld"]
@@ -62,6 +64,13 @@ def reconfigure(world: World, random: Random) -> None:
     request = ReconfigRequest(None, None, text, -1)
     proposal = Proposal(OpCode.RECONFIG, request, session, -1, (("ip", "127.0.0.1"),))
     before = role.local.seen
-    replica.submit(proposal)
+    try:
+        replica.submit(proposal)
+    except PowerFailure:
+        leader.power_failed(leader.process)  # in the write that keeps the proposed configuration
+        return
+    except StorageFailed as failure:
+        leader.gave_up(leader.process, failure)
+        return
     if role.local.seen is not before:
         world.counts["reconfigured"] = world.counts.get("reconfigured", 0) + 1

@@ -96,26 +96,26 @@ class SimMember:
                     nursery.cancel_scope.cancel()
         except* PowerFailure:
             # In a call that was made outside of the workers: while it started, for instance.
-            self._power_failed(process)
+            self.power_failed(process)
         except* StorageFailed as failure:
-            self._gave_up(process, failure)
+            self.gave_up(process, failure)
         except* DataDirectoryError as failure:
             if "Input/output error" not in str(_innermost(failure)) and "No space" not in str(
                 _innermost(failure)
             ):
                 self.world.checker.violated("recovery", f"{self.address}: {_innermost(failure)}")
-            self._gave_up(process, failure)
+            self.gave_up(process, failure)
 
     async def _until_power_fails(self, process: Running) -> None:
         await process.host.power_failed.wait()
-        self._power_failed(process)
+        self.power_failed(process)
 
-    def _power_failed(self, process: Running) -> None:
+    def power_failed(self, process: Running) -> None:
         if self.process is process:
             self.crash()
             self.world.start_later(self, self.random.uniform(0.05, 1.0))
 
-    def _gave_up(self, process: Running, failure: BaseException) -> None:
+    def gave_up(self, process: Running, failure: BaseException) -> None:
         if self.process is process:
             self.world.note(f"{self.address} gives up: {_innermost(failure)}")
             self._end()
