@@ -348,6 +348,13 @@ class LearnerHandler:
     def _now(self) -> int:
         return self._local.host.elapsed_ms()
 
+    def excuse(self, milliseconds: int) -> None:
+        """Somebody has put the clock forward by so much, in which nobody could have said anything."""
+        self._deadline_ms += milliseconds
+        if self._owed is not None:
+            zxid, since = self._owed
+            self._owed = (zxid, since + milliseconds)
+
     @property
     def synced(self) -> bool:
         """Whether it holds the history, and was heard of within syncLimit."""

@@ -21,10 +21,12 @@ _CHILDREN_CHANGED = EventType.NODE_CHILDREN_CHANGED
 class Savepoint:
     """A tree as it was.  It is never changed, so it can be put back as often as one likes.
 
-    ``nodes`` hold copies; parents stand before their children, as in the tree itself.
+    ``nodes`` hold copies; parents stand before their children, as in the tree itself.  ``lineage`` is the tree's:
+    in one that still has it, what has the same zxids is the same.
     """
 
     def __init__(self, tree: DataTree) -> None:
+        self.lineage = tree.lineage
         self.digest = tree.digest.value()
         self.nodes = {path: _copy_of(node) for path, node in tree.nodes.items() if path != "/"}
         self.ephemerals = {owner: dict(paths) for owner, paths in tree.ephemerals.items()}
@@ -42,7 +44,7 @@ class Savepoint:
         """
         gone = [path for path in tree.nodes if path not in self.nodes and path != "/"]
         lost = {path: tree.nodes.pop(path).acl for path in reversed(gone)}  # children first
-        made, changed = self._put_nodes_back(tree)
+        made, changed = self._put_nodes_back(tree, same_lineage=tree.lineage is self.lineage)
         tree.nodes["/"] = tree.nodes[""]
         tree.ephemerals = {owner: dict(paths) for owner, paths in self.ephemerals.items()}
         tree.containers, tree.ttl_nodes = dict(self.containers), dict(self.ttl_nodes)
@@ -52,10 +54,14 @@ class Savepoint:
         if tree.digest.touched is not None:
             tree.digest.touched.clear()
         tree.last_zxid = max(tree.last_zxid, zxid)
+        if tree.lineage is not self.lineage:
+            tree.lineage = object()  # its zxids may now mean what they meant to nobody
         if tree.watches.data.by_path or tree.watches.child.by_path:
             _tell(tree, zxid, lost, made, changed)
 
-    def _put_nodes_back(self, tree: DataTree) -> tuple[list[str], list[tuple[str, bool, bool]]]:
+    def _put_nodes_back(
+        self, tree: DataTree, *, same_lineage: bool
+    ) -> tuple[list[str], list[tuple[str, bool, bool]]]:
         """The paths that are there again, and those whose (data, children) are others than a moment ago."""
         nodes = tree.nodes
         made: list[str] = []
@@ -69,12 +75,14 @@ class Savepoint:
                 # Whatever changes a node gives it a new zxid, or a version; quotas count in new data.
                 node.mzxid != saved.mzxid
                 or node.pzxid != saved.pzxid
-                or node.czxid != saved.czxid
                 or node.data is not saved.data
                 or node.acl is not saved.acl
                 or node.aversion != saved.aversion
+                or not same_lineage
             ):
-                changed.append((path, node.mzxid != saved.mzxid, node.pzxid != saved.pzxid))
+                other_data = node.mzxid != saved.mzxid or node.data != saved.data
+                other_children = node.pzxid != saved.pzxid or node.children != saved.children
+                changed.append((path, other_data, other_children))
                 node.become(saved)
         return made, changed
 

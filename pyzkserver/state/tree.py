@@ -80,6 +80,8 @@ class DataTree:
         """The length of all paths and data together (``approximate_data_size``)."""
         self.last_zxid = 0
         """The last transaction that was applied whole."""
+        self.lineage = object()
+        """Another one when the nodes were exchanged for those of another history (``state.savepoint``)."""
         self._apply: dict[int, Callable[[Transaction, Any], Applied]] = {
             OpCode.CREATE: self._create,
             OpCode.CREATE2: self._create,

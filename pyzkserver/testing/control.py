@@ -58,15 +58,16 @@ class Control(ABC):
         replica, host, config = self.running.replica, self._host, self.running.config
         sessions = replica.sessions
         target = host.elapsed_ms() + milliseconds
-        for session in sessions.by_id.values():
-            if session.owner is not None and silent is not None and session.id not in silent:
-                sessions.touch(session, target)
+        if silent is not None:
+            for session_id in self._live_sessions() - silent:
+                if (session := sessions.by_id.get(session_id)) is not None:
+                    sessions.touch(session, target)
         begun_at, told = host.offset_ms, Told()
         # Each at its own time, so that what is logged of them says so.
         while (due := sessions.next_expiry()) is not None and due <= target:
-            host.shift(max(0, due - host.elapsed_ms()))
+            self._shift(max(0, due - host.elapsed_ms()))
             told.expected += upkeep.expire_sessions(replica, due, told)
-        host.shift(max(0, begun_at + milliseconds - host.offset_ms))
+        self._shift(max(0, begun_at + milliseconds - host.offset_ms))
         await told.all()
         unused = config.container_max_never_used_interval_ms
         while paths := upkeep.container_candidates(replica, host.wall_ms(), unused):
@@ -77,6 +78,13 @@ class Control(ABC):
                     Proposal(OpCode.DELETE_CONTAINER, DeleteContainerRequest(path), 0, origin=told)
                 )
             await told.all()
+
+    def _live_sessions(self) -> set[int]:
+        """The sessions whose clients are connected."""
+        return {each.id for each in self.running.replica.sessions.by_id.values() if each.owner is not None}
+
+    def _shift(self, milliseconds: int) -> None:
+        self._host.shift(milliseconds)
 
 
 class Told:

@@ -75,6 +75,7 @@ class EnsembleMember(Server):
     def _new_host(self) -> MovableHost:
         host = MemberHost(self.ensemble.network, _machine(self.sid))
         host.memory = self._memory
+        host.offset_ms = self.ensemble.offset_ms
         return host
 
     def _new_loop(self) -> Loop:
@@ -110,6 +111,26 @@ class EnsembleMember(Server):
     def is_leader(self) -> bool:
         """Whether it leads, and serves."""
         return self.mode == "leader"
+
+    # time
+
+    async def _advance(self, milliseconds: int, silent: frozenset[int] | None) -> None:
+        if not self.is_leader:
+            raise RuntimeError("sessions expire at the leader: call advance of the ensemble")
+        await super()._advance(milliseconds, silent)
+
+    def _live_sessions(self) -> set[int]:
+        return {session for member in self.ensemble if member.is_running for session in _connected(member)}
+
+    def _shift(self, milliseconds: int) -> None:
+        """It is the same time everywhere; and nobody lost anybody meanwhile."""
+        self.ensemble.offset_ms += milliseconds
+        for member in self.ensemble:
+            if member.is_running:
+                member._host.shift(milliseconds)
+                leader = member.peer.leader
+                for handler in leader.handlers if leader is not None else ():
+                    handler.excuse(milliseconds)
 
     # what can happen to it
 
@@ -235,6 +256,8 @@ class Ensemble:
         """What can go wrong, at all members or between them."""
         self.recording = self._book.recording
         """What the clients of all members asked and were answered."""
+        self.offset_ms = 0
+        """How far the clocks of all members were put forward."""
 
     def __getitem__(self, sid: int) -> EnsembleMember:
         return self.members[sid]
@@ -416,6 +439,13 @@ class Ensemble:
             return False
         leader._die()
         return True
+
+    def advance(self, seconds: float, *, expire: bool | object | Iterable[object] = False) -> None:
+        """Put the clocks of all members forward, as ``Server.advance`` does it.  Raises NotFormed without a leader.
+
+        Clients that are connected to any member live on, unless they are to expire.
+        """
+        self.leader.advance(seconds, expire=expire)
 
     def partition(self, *groups: Iterable[int]) -> None:
         """Cut every link between members (by number) of different groups.  Links within a group are not touched."""

@@ -135,8 +135,8 @@ class Keeping(Control):
         replica = self.running.replica
         if not replica.log.immediate:
             raise RuntimeError(
-                f"{what}() is for servers in memory, and this one keeps its data on the disk (data_dir): to begin"
-                " anew, start another one with a directory of its own"
+                f"{what}() is for servers in memory, and alone: what is in a data directory, or in the other members"
+                " of an ensemble, cannot be taken back. Start another one"
             )
         return replica
 

@@ -9,7 +9,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
 from pyzkserver.testing.clients import kazoo_client
-from pyzkserver.testing.ensemble import Ensemble, NotFormed
+from pyzkserver.testing.ensemble import Ensemble, EnsembleMember, NotFormed
 from pyzkserver.testing.server import Server
 
 
@@ -226,3 +226,37 @@ def test_who_is_connected_to_whom() -> None:
                 lost = client.client_id[0]
         with pytest.raises(LookupError, match=r"no member: 1 \w+, 2 \w+"):
             ensemble.member_of(lost)
+
+
+def test_time_is_put_forward_for_all_members() -> None:
+    """Sessions of vanished clients expire at once; those connected to any member live on, and no member is lost."""
+    with Ensemble(3) as ensemble:
+        leader, (follower, _) = ensemble.leader, ensemble.followers
+        with kazoo_client(follower, timeout=10) as there, kazoo_client(leader, timeout=10) as here:
+            there.create("/there", ephemeral=True)
+            here.create("/here", ephemeral=True)
+            for _ in range(20):
+                ensemble.advance(60)
+                assert all(leader.run(all_are_heard_of, leader))
+            assert ensemble.wait_until_formed() is leader
+            assert leader.peer.vote.peer_epoch == follower.peer.vote.peer_epoch == 1
+            leader.assert_children("/", ["here", "there", "zookeeper"])
+            ensemble.advance(60, expire=there)
+            leader.assert_children("/", ["here", "zookeeper"])
+            with pytest.raises(RuntimeError, match="advance of the ensemble"):
+                follower.advance(1)
+            before = here.create("/before", include_data=True)[1].ctime
+        follower.restart()
+        follower.kill()
+        ensemble.advance(3600)
+        follower.restart()
+        ensemble.leader.kill()
+        ensemble.wait_until_formed()
+        ensemble.leader.put({"/after": b""})
+        assert ensemble.leader.node("/after").ctime - before > 3_600_000
+
+
+def all_are_heard_of(leader: EnsembleMember) -> list[bool]:
+    """Whether the leader believes so of each of its learners."""
+    assert leader.peer.leader is not None
+    return [handler.synced for handler in leader.peer.leader.handlers]

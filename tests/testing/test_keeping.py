@@ -226,7 +226,7 @@ def test_only_in_memory(tmp_path: Path) -> None:
     """A log on the disk cannot be taken back, so a server with one says no."""
     with pyzkserver.Server(data_dir=tmp_path, force_sync=False) as server:
         for operation in (server.snapshot, server.reset, lambda: server.restore({})):
-            with pytest.raises(RuntimeError, match="for servers in memory"):
+            with pytest.raises(RuntimeError, match="is for servers in memory, and alone"):
                 operation()
 
 
