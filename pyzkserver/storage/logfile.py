@@ -189,10 +189,13 @@ def _read_header(source: _Source) -> None:
         if not whole:
             raise TornTail(0, "the file's header is incomplete" if header else "the file is empty")
         return
+    # A file may have its size before its bytes: then zeros stand where the header, or the rest of it, will.
+    written = next(i for i, (is_, should) in enumerate(zip(header, wanted, strict=False)) if is_ != should)
+    source.more(written, 0)
+    if _skip_zeros(source):
+        raise TornTail(0, "the file was allocated, but its header was not written whole")
     if header[:4] == _MAGIC:
         raise LogDamaged(4, f"a log of version {int.from_bytes(header[4:8])}, not {LOG_VERSION}")
-    if _skip_zeros(source):
-        raise TornTail(0, "the file was allocated, but nothing was written")
     raise LogDamaged(0, f"the file begins with {header[:4]!r}, so it is no transaction log")
 
 

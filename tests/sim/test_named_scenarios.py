@@ -3,11 +3,12 @@
 The random worlds of ``test_ensembles.py`` meet most of it now and then; here each is met for sure.
 """
 
+from random import Random
 from typing import Any
 
 import pytest
 import trio
-from serving.talk import children, create, delete, exists, set_data, sync
+from serving.talk import PING, children, create, delete, exists, set_data, sync
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.state.tree import DataTree
@@ -16,6 +17,8 @@ from pyzkserver.wire.requests import CreateRequest
 
 from .disk import SimDisk
 from .invariants import VERSION_2
+from .member import SimMember
+from .network import Weather
 from .stage import TICK, Asker, Stage, play
 
 # --- leaders that end ---------------------------------------------------------------------------------------
@@ -280,6 +283,83 @@ def test_a_new_disk() -> None:
     play(story)
 
 
+async def large_tree(stage: Stage) -> tuple[SimMember, SimMember, Asker]:
+    """The leader, a member whose disk was replaced and that is not there, and a client of the third one.
+
+    The tree is many times as large as what is under way on a connection at once.
+    """
+    leader = await stage.formed()
+    new, well = stage.others(leader)
+    asker = await stage.asker(well)
+    new.stop()
+    new.disk = SimDisk(7, existing=(VERSION_2.parent.parent,))
+    new.prepare_disk()
+    for number in range(100):
+        await asker.do(create(f"/{number}", b"x" * 1500), create(f"/{number}/child"))
+    stage.network.buffer = 4000
+    stage.network.weather(leader.address, new.address, Weather(0.002, 0.002))
+    return leader, new, asker
+
+
+def test_a_tree_that_changes_while_it_is_sent() -> None:
+    """What was sent already and what was not is changed, deleted and created meanwhile: in the end it is the same."""
+
+    async def story(stage: Stage) -> None:
+        leader, new, asker = await large_tree(stage)
+        random = Random(5)
+        stage.begin(new.sid)
+        while new.tree is None:
+            number = random.randrange(100)
+            await asker.ask(
+                set_data(f"/{number}", b"y%d" % number),
+                delete(f"/{number}/child"),
+                create(f"/{number}/new{random.randrange(5)}"),
+                delete(f"/{random.randrange(100)}/new{random.randrange(5)}"),
+            )
+        writes_meanwhile = len(stage.said(f"m{leader.sid} → m{new.sid}  PROPOSAL"))
+        assert writes_meanwhile > 50
+        await stage.settled()
+        assert stage.came_back_with("SNAP")
+
+    play(story, commit_log_count=2, snapshot_size_factor=-1.0)
+
+
+def test_the_leader_dies_while_it_sends_its_tree() -> None:
+    """What the learner has of it is worth nothing; it gets another one's."""
+
+    async def story(stage: Stage) -> None:
+        leader, new, _ = await large_tree(stage)
+        stage.begin(new.sid)
+        await stage.until(
+            lambda: stage.came_back_with("SNAP") and f"m{new.sid}  SNAP" in stage.said("SNAP")[-1]
+        )
+        await trio.sleep(0.05)
+        assert new.tree is None
+        leader.crash()
+        await stage.settled()
+
+    play(story, commit_log_count=2, snapshot_size_factor=-1.0)
+
+
+@pytest.mark.parametrize("call", range(1, 13))
+def test_the_power_fails_while_a_tree_is_taken_over(call: int) -> None:
+    """At any call to the disk: there is what was there before, or the leader's tree."""
+
+    async def story(stage: Stage) -> None:
+        leader = await stage.formed()
+        asker = await stage.asker(leader)
+        late = stage.others(leader)[0]
+        await asker.do(create("/a"))
+        late.stop()
+        await asker.do(*(set_data("/a", b"%d" % number) for number in range(10)))
+        late.start(stage.nursery)
+        await stage.until(lambda: late.process is not None and late.process.peer is not None)
+        late.disk.power_off_at(call)
+        await stage.settled()
+
+    play(story, force_snapshot_sync=True)
+
+
 def test_they_come_one_at_a_time() -> None:
     """Two of three are enough, and the third one joins whoever leads."""
 
@@ -376,6 +456,26 @@ def test_a_session_outlives_its_leader_and_ends_in_time() -> None:
         assert trio.current_time() - formed_at < 1.5
         assert not await asker.connect(second)
         await stage.settled()
+
+    play(story)
+
+
+def test_a_client_that_only_pings_keeps_its_session() -> None:
+    """Its member tells the leader, who decides whose time is up."""
+
+    async def story(stage: Stage) -> None:
+        leader = await stage.formed()
+        askers = [await stage.asker(member, 1000) for member in stage.members]
+        await askers[0].do(ephemeral("/mine"))
+        for _ in range(20):
+            await trio.sleep(0.4)
+            for asker in askers:
+                await asker.send(PING)
+        for asker in askers:
+            await asker.hear(20)
+        await stage.settled()
+        assert stage.data(leader, "/mine") == b""
+        assert not stage.said("close_session")
 
     play(story)
 

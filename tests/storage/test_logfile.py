@@ -277,6 +277,16 @@ def test_an_incomplete_header(size: int) -> None:
     assert end.offset == 0
 
 
+@pytest.mark.parametrize("written", range(8))
+@pytest.mark.parametrize("zeros", [16, 5000])
+def test_a_torn_header_in_a_file_that_has_its_size(written: int, zeros: int) -> None:
+    """Where the size is kept and not all bytes are, zeros stand in their place: nothing was ever told of that."""
+    entries, end = read_all(file_header()[:written] + bytes(zeros), 1000)
+    assert entries == []
+    assert isinstance(end, TornTail)
+    assert end.offset == 0
+
+
 @pytest.mark.parametrize("size", [16, 17, 5000])
 def test_a_file_of_zeros(size: int) -> None:
     entries, end = read_all(bytes(size), 1000)
