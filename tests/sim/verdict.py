@@ -159,6 +159,9 @@ class Verdict:
                 if before is not None and call.zxid < before.zxid:
                     self._complain(f"back in time: {call} after {before}")
                 last[call.session_id] = call
+                if call.kind == "close":
+                    # Where a clock is set back, another session may get its number (as with Apache's servers).
+                    del last[call.session_id]
 
     # watches are told before what they tell of is seen
 
@@ -186,6 +189,8 @@ class Verdict:
                         )
                         watches = {}
                         break
+                if each.kind == "close" and not each.err:
+                    session_id = 0
                 if each.watch and not each.err:
                     watches.setdefault(("child" if each.kind == "children" else "data", each.path), each.zxid)
 
