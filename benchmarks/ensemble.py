@@ -1,6 +1,7 @@
 """Three members of ours against three of Apache's: writes, forming, failing over, memory.
 
-- writes: requests per second of set and create, 10 connections x 100 deep, spread over the three processes
+- writes: requests per second of set and create, 10 connections x 100 deep, spread over the three processes; and the
+  processor time that one costs, which a busy machine changes less
 - forming: from just before the first command is started to the first write acknowledged through each member
 - failover: from the leader's SIGKILL to the next write that a client of the other two gets acknowledged
 - memory: resident memory of a member, the mean of the three, five seconds after they formed
@@ -54,6 +55,10 @@ class Ensemble:
     members: list[Server]
     processes: "list[subprocess.Popen[bytes]]"
     forming: float
+
+    def cpu_seconds(self) -> float:
+        """Processor time so far, of all members."""
+        return sum(member.cpu_seconds() for member in self.members)
 
     def leader(self) -> int:
         """The index of the member that leads."""
@@ -138,8 +143,13 @@ def alternate(
             with running(recipe) as ensemble:
                 values.append(measure(ensemble))
             say(f"{line.what}: {recipe.label} {values[-1]:,.1f} {line.unit}")
-    ratios = tuple(a / b for a, b in zip(*found, strict=True))
-    return replace(line, a=median(found[0]), b=median(found[1]), pairs=ratios)
+    return in_pairs(line, *found)
+
+
+def in_pairs(line: Line, a: Sequence[float], b: Sequence[float]) -> Line:
+    """The line with the medians, and the ratios of neighbours."""
+    ratios = tuple(x / y for x, y in zip(a, b, strict=True))
+    return replace(line, a=median(a), b=median(b), pairs=ratios)
 
 
 def forming(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
@@ -178,25 +188,29 @@ def writes(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Li
     """Both ensembles run side by side, and are loaded in turn: what idles costs little."""
     for workload in ("set", "create"):
         with running(pair[0]) as first, running(pair[1]) as second:
-            found: tuple[list[float], list[float]] = ([], [])
+            rates: tuple[list[float], list[float]] = ([], [])
+            costs: tuple[list[float], list[float]] = ([], [])
             for turn in range(args.repeats + 1):
-                for recipe, ensemble, values in zip(pair, (first, second), found, strict=True):
-                    seconds = args.warmup if turn == 0 else args.seconds
-                    rate = loaded(ensemble, workload, seconds)
-                    say(
-                        f"{workload} {SHAPE}: {recipe.label} {rate:,.0f}/s{' (warming)' if turn == 0 else ''}"
-                    )
+                for n, ensemble in enumerate((first, second)):
+                    rate, cost = loaded(ensemble, workload, args.seconds if turn else args.warmup)
+                    what = f"{workload} {SHAPE}: {pair[n].label}"
+                    say(f"{what} {rate:,.0f}/s, {cost:.1f} µs of CPU{'' if turn else ' (warming)'}")
                     if turn:
-                        values.append(rate)
-        ratios = tuple(a / b for a, b in zip(*found, strict=True))
-        line = Line(f"{workload}, {SHAPE} through three processes", "/s", 0, target=1.5, at_least=True)
-        yield replace(line, a=median(found[0]), b=median(found[1]), pairs=ratios)
+                        rates[n].append(rate)
+                        costs[n].append(cost)
+        name = f"{workload}, {SHAPE} through three processes"
+        yield in_pairs(Line(name, "/s", 0, target=1.5, at_least=True), *rates)
+        yield in_pairs(Line("processor time for one, all members", "µs", 0), *costs)
 
 
-def loaded(ensemble: Ensemble, workload: str, seconds: float) -> float:
+def loaded(ensemble: Ensemble, workload: str, seconds: float) -> tuple[float, float]:
+    """Writes per second, and the microseconds of processor time that one costs all members together."""
     port, *others = [member.port for member in ensemble.members]
     with Load(port, workload, SHAPE, others) as load:
-        return load.run(seconds).requests_per_second
+        before = ensemble.cpu_seconds()
+        result = load.run(seconds)
+        used = ensemble.cpu_seconds() - before
+    return result.requests_per_second, used / result.requests * 1e6
 
 
 def arguments() -> argparse.Namespace:

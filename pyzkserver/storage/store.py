@@ -251,7 +251,7 @@ class Store:
         """The log, to be appended to.  Call it inside Trio."""
         assert self.log is None
         config = self._config
-        self._flusher = self._flusher or self._new_worker("pyzkserver-flush")
+        self._flusher = self._flusher or self._new_flusher()
         self._background = self._background or self._new_worker("pyzkserver-snapshot")
         limit = config.txn_log_size_limit_in_kb
         self.log = FileLog(
@@ -268,6 +268,12 @@ class Store:
         )
         self.log.failed = self._note_failure
         return self.log
+
+    def _new_flusher(self) -> Worker:
+        # What is not synced only goes to the kernel's memory: to hand it to a thread takes longer than that.
+        if not self._config.force_sync and self._host.new_worker is None:
+            return PromptWorker()
+        return self._new_worker("pyzkserver-flush")
 
     async def stop_log(self) -> None:
         """End the log, so that the next role may start one, or the history be changed.
