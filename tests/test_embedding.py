@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, NoAuthError, NodeExistsError, NoNodeError, RolledBackError
 from kazoo.protocol.states import WatchedEvent
 from kazoo.security import make_digest_acl
+from serving.talk import create, hello, packet
 
 import pyzkserver
 from pyzkserver.host import Host
@@ -496,3 +498,15 @@ def test_kazoo_queue_party_and_semaphore(server: pyzkserver.Server, client: Kazo
         with client.Semaphore("/semaphore", max_leases=1):
             assert not other.Semaphore("/semaphore", max_leases=1).acquire(blocking=False)
     assert in_time(lambda: list(party) == ["me"])
+
+
+def test_a_log_that_is_durable_at_once_is_answered_at_once(tmp_path: Path) -> None:
+    """Without fsync, and without a directory in an ensemble, a flush is done in the pass that brought the write."""
+    with pyzkserver.Server(data_dir=tmp_path, force_sync=False) as server:
+        address = ("127.0.0.1", server.port)
+        with socket.create_connection(address, timeout=20) as sock, sock.makefile("rb") as replies:
+            for request in (hello(), packet(1, *create("/a")), packet(2, *create("/b"))):
+                # Nothing else comes that could wake it, a ping say.
+                sock.sendall(request)
+                length = int.from_bytes(replies.read(4))
+                assert len(replies.read(length)) == length

@@ -140,9 +140,11 @@ class EpollPlane:
             else:
                 self._read(found)
         self._flush_marked()
-        for callback in self._after_pass:
-            callback()
-        self._after_pass.clear()
+        if self._after_pass:
+            for callback in self._after_pass:
+                callback()
+            self._after_pass.clear()
+            self._flush_marked()  # a log that is durable at once has answered meanwhile
         self._in_pass = False
         return True
 
