@@ -17,7 +17,7 @@ from .ensemble import live
 from .stage import Stage, play
 
 SEEDS = int(os.environ.get("SIM_RECONFIG_SEEDS", "60"))
-AT_ONCE = 5
+AT_ONCE = 15
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))

@@ -150,8 +150,8 @@ class Verdict:
     # each session goes forward
 
     def _check_sessions(self) -> None:
-        last: dict[int, Call] = {}
         for heard in self.history.heard.values():
+            last: dict[int, Call] = {}
             for call in heard:
                 if isinstance(call, Event) or (call.err and call.err not in REFUSALS):
                     continue
