@@ -44,14 +44,10 @@ DESELECTED = NEEDS_AN_ENSEMBLE | NOT_YET
 # Test files that are quick and touch much: a part for every run.
 QUICK = ("test_client.py",)
 
-# Tests of the suite that need what ensembles of ours do not have yet.
 NEEDS_THREE_VOTERS = {
     test: "of two voters one goes, and nobody leads: Apache's ensemble fails it, too"
     for test, why in NEEDS_AN_ENSEMBLE.items()
     if why == MOVES
-}
-NOT_YET_IN_ENSEMBLES = NOT_YET | {
-    "test_connection.py::TestReadOnlyMode": "a member without a quorum serves nobody",
 }
 
 
