@@ -25,7 +25,6 @@ _FILE, _PROPERTY, _BARE, _JVM = Where.FILE, Where.PROPERTY, Where.BARE, Where.JV
 _FLAG, _PATH, _TEXT = Boolean(), Directory(), Text()
 
 _GROUPED = "has no effect here: whatever gathers during one flush goes into the next"
-_ALWAYS_LOGGED = "has no effect yet: an observer always writes its log"
 
 CLIENTS = (
     Key("clientPort", _FILE, Whole(0, 65535), "client_port", "the port for clients; 0 takes any free one"),
@@ -158,9 +157,9 @@ ENSEMBLES = (
     Key("quorumListenOnAllIPs", _FILE, _FLAG, "quorum_listen_on_all_ips",
         "listen for members on every address"),
     Key("leaderServes", _PROPERTY, Boolean("yes", "no"), "leader_serves", "the leader takes clients"),
-    Key("syncEnabled", _FILE, _FLAG, "sync_enabled", "an observer writes its log", _ALWAYS_LOGGED),
-    Key("observer.syncEnabled", _PROPERTY, _FLAG, "sync_enabled", "the same, and stronger than syncEnabled",
-        _ALWAYS_LOGGED),
+    Key("syncEnabled", _FILE, _FLAG, "sync_enabled",
+        "an observer writes a log; without it, a snapshot when it has synchronized, and before it votes"),
+    Key("observer.syncEnabled", _PROPERTY, _FLAG, "sync_enabled", "the same, and stronger than syncEnabled"),
     Key("observerMasterPort", _FILE, Whole(0, 65535, floor=0), "observer_master_port",
         "a follower's port for observers; 0 is none",
         "has no effect yet: observers are served by the leader only"),

@@ -22,6 +22,7 @@ from pyzkserver.storage.filelog import FileLog, StorageFailed
 from pyzkserver.storage.history import CannotTruncate, HistoryTooShort
 from pyzkserver.storage.recovery import Recovered
 from pyzkserver.storage.store import Store
+from pyzkserver.storage.txnlog import Unlogged
 
 from .ends import LeaderLost
 
@@ -31,7 +32,13 @@ logger = logging.getLogger("pyzkserver.quorum")
 
 
 class History:
-    """Between roles, ``tree`` is what comes of everything in the log, and all of that is durable."""
+    """Between roles, ``tree`` is what comes of everything in the log, and all of that is durable.
+
+    The exception is an observer that keeps no log (syncEnabled): its tree goes on in memory, from ``_disk_ends``.
+    What it has beyond that is decided and safe with others.  After a crash it starts from what the disk has, and
+    asks for the rest.  Before it tells a leader that it holds that one's history, and before it may vote, its
+    tree goes to the disk.
+    """
 
     def __init__(self, store: Store, config: Config, new_tree: Callable[[], DataTree]) -> None:
         self.store = store
@@ -43,6 +50,8 @@ class History:
         """Timeouts in milliseconds, by session."""
         self.epochs: Epochs
         self._replica: Replica | None = None
+        self._disk_ends: int | None = None
+        """The last zxid on the disk, if the tree has gone on without it; None when the disk has all."""
 
     def open(self) -> None:
         """Read the data directory.  Raises DataDirectoryError."""
@@ -52,13 +61,14 @@ class History:
 
     def _take(self, recovered: Recovered) -> None:
         self.tree, self.sessions = recovered.tree, recovered.sessions
+        self._disk_ends = None
         self.commit_log.clear()
         for entry in recovered.recent:
             self.commit_log.add(entry.txn, entry.payload)
 
     @property
     def last_zxid(self) -> int:
-        """The last transaction that this member holds safe.  Between roles only."""
+        """The last transaction that this member holds; a voter holds it safe.  Between roles only."""
         return self.tree.last_zxid
 
     def empty_tree(self) -> DataTree:
@@ -69,7 +79,36 @@ class History:
 
     def start_log(self) -> FileLog:
         """The log, to be appended to after ``last_zxid``."""
+        assert self._disk_ends is None, "a log must not go on behind a gap"
         return self.store.start_log(self.last_zxid)
+
+    def keep_no_log(self) -> Unlogged:
+        """In its place: what an observer hears from now on is in memory only."""
+        if self._disk_ends is None:
+            self._disk_ends = self.last_zxid
+        return Unlogged()
+
+    async def secure(self, sessions: dict[int, int]) -> None:
+        """What this member has in memory only goes to the disk, durable on return.  Raises StorageFailed.
+
+        As a snapshot, as if a leader had sent it: a log cannot go on behind what it lacks.  Nobody may change the
+        tree meanwhile.
+        """
+        ends = self._disk_ends
+        if ends is not None and self.last_zxid > ends:
+            logger.info("this member kept no log beyond 0x%x: it writes a snapshot", ends)
+            try:
+                await self.store.in_worker(partial(self.store.save_snapshot, self.tree, sessions))
+            except OSError as error:
+                raise StorageFailed(
+                    f"the snapshot that this member needs cannot be written: {error}"
+                ) from error
+            self._disk_ends = self.last_zxid
+
+    async def leave_memory(self) -> None:
+        """A role that keeps a log may begin after this.  Raises StorageFailed."""
+        await self.secure(self.sessions)
+        self._disk_ends = None
 
     def taken_by(self, replica: Replica) -> None:
         """A role works on this from now on."""
@@ -80,7 +119,10 @@ class History:
         table.recover(self.sessions, self.tree.ephemerals, now)
 
     async def keep(self, replica: Replica) -> None:
-        """Snapshots and purging, as long as a role lasts.  Raises StorageFailed when the log cannot be written."""
+        """Snapshots and purging, as long as a role lasts.  Raises StorageFailed when the log cannot be written.
+
+        Where no log is kept there is nothing to shorten by snapshots, and none are taken, as in Apache's server.
+        """
         await self.store.run(replica.tree, replica.sessions)
 
     # a role ends
@@ -98,6 +140,9 @@ class History:
             await self.store.stop_log()
         if replica is None or replica.tree is not self.tree:
             return  # a leader's tree that was not taken over in the end
+        if self._disk_ends is not None:
+            # What was not decided was acknowledged by nobody here, and will be heard once more if it is.
+            replica.in_flight.clear()
         for proposal in replica.in_flight:
             proposal.origin = None
             if self.tree.digest.touched is not None:
@@ -136,7 +181,12 @@ class History:
     # what a leader makes of it
 
     async def truncate(self, zxid: int) -> None:
-        """Forget everything beyond ``zxid``, durably.  Raises LeaderLost where this history has no such point."""
+        """Forget everything beyond ``zxid``, durably.  Raises LeaderLost where this history has no such point.
+
+        Where the disk ends before that, what it has is all that is left, and ``last_zxid`` says so.
+        """
+        if self._disk_ends is not None:
+            zxid = min(zxid, self._disk_ends)
         job = partial(self.store.truncate, zxid, self._new_tree)
         try:
             self._take(await self.store.in_worker(job))
@@ -149,6 +199,7 @@ class History:
         """Hold a leader's tree from now on, durably."""
         await self.store.in_worker(partial(self.store.save_snapshot, tree, sessions))
         self.tree, self.sessions = tree, sessions
+        self._disk_ends = None
         self.commit_log.clear()
 
     # for learners of this member's

@@ -203,7 +203,7 @@ class Learner:
         if sessions is not None:
             replica = local.new_replica_in_memory(LearnerSessions, self._tree, sessions)
         else:
-            replica = local.new_replica(LearnerSessions)
+            replica = local.new_replica(LearnerSessions, voting=self.voting)
         furnish_config(replica.tree, local.members, local.host.wall_ms())
         self.following = Following(
             replica,
@@ -227,12 +227,14 @@ class Learner:
         replica = following.replica
         if self._in_memory:
             await history.adopt(replica.tree, replica.sessions.timeouts())
-            replica.log = history.start_log()
+            replica.log = local.new_log(voting=self.voting)
             history.taken_by(replica)
             replica.take_role(following)
             self._in_memory = False
         else:
             await history.flushed()
+            # An observer without a log as well: the leader may know already that this member votes.
+            await history.secure(replica.sessions.timeouts())
         # Now, and not before, this member holds the leader's history safe: everything up to here is on its
         # disk.  Only then may the epoch be its own (ZOOKEEPER-4643, -4785), and only then may it say so: the
         # leader counts this as a vote that all of it is committed (ZOOKEEPER-3911, -4646).

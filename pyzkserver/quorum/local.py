@@ -94,10 +94,15 @@ class Local:
         """How long a member may be silent, or owe an acknowledgement."""
         return self.config.sync_limit * self.config.tick_time / 1000
 
-    def new_replica(self, sessions: type[SessionTable]) -> Replica:
+    def new_log(self, *, voting: bool) -> TransactionLog:
+        """For a role that begins.  An observer may do without (``ObserverZooKeeperServer``: syncEnabled)."""
+        history = self.history
+        return history.start_log() if voting or self.config.sync_enabled else history.keep_no_log()
+
+    def new_replica(self, sessions: type[SessionTable], *, voting: bool = True) -> Replica:
         """The replica of a role that begins, over what this member holds."""
         history = self.history
-        replica = self._new_replica(history.tree, history.start_log(), sessions)
+        replica = self._new_replica(history.tree, self.new_log(voting=voting), sessions)
         history.recall_sessions(replica.sessions, self.host.elapsed_ms())
         history.taken_by(replica)
         return replica

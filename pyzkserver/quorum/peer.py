@@ -177,6 +177,7 @@ class Peer:
             local.clients.stop_serving()
 
     async def _lead(self, listeners: Sequence[Listener] | None) -> None:
+        await self.local.history.leave_memory()
         self.leader = Leader(self.local, self._established)
         if listeners is not None:
             await self.leader.run(listeners)
@@ -214,6 +215,8 @@ class Peer:
         member = self.local.members.get(leader)
         if member is None:
             raise LeaderLost(f"member {leader} is not in the configuration of this one")
+        if voting:
+            await self.local.history.leave_memory()
         self.learner = Learner(self.local, leader, voting=voting, on_established=self._established)
         addresses: tuple[Address, ...] = member.quorum_addresses
         await self.learner.run(addresses)

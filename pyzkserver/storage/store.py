@@ -321,14 +321,27 @@ class Store:
         self._failed.set()
 
     async def run(self, tree: DataTree, sessions: SessionTable) -> None:
-        """Snapshots and purging, for ever.  Raises StorageFailed when the log cannot be written."""
-        assert self.log is not None
+        """Snapshots and purging, for ever.  Raises StorageFailed when the log cannot be written.
+
+        Without a log there are no snapshots.
+        """
+        config = self._config
+        async with trio.open_nursery() as nursery:
+            if self.log is not None:
+                nursery.start_soon(self._snapshotter(tree, sessions, self.log).run)
+            if config.auto_purge_purge_interval > 0 and not self._in_memory:
+                nursery.start_soon(self._purge)
+            await self._failed.wait()
+            assert self._failure is not None
+            raise self._failure
+
+    def _snapshotter(self, tree: DataTree, sessions: SessionTable, log: FileLog) -> Snapshotter:
         assert self._background is not None
         config = self._config
         snapshotter = Snapshotter(
             tree,
             sessions,
-            self.log,
+            log,
             self._disk,
             self._background,
             self._host,
@@ -339,20 +352,13 @@ class Store:
         )
         if self._in_memory:
             snapshotter.after = lambda: self._forget(snapshotter)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(snapshotter.run)
-            if config.auto_purge_purge_interval > 0 and not self._in_memory:
-                nursery.start_soon(self._purge)
-            await self._failed.wait()
-            assert self._failure is not None
-            raise self._failure
+        return snapshotter
 
     async def _purge(self) -> None:
-        assert self._background is not None
         keep = self._config.auto_purge_snap_retain_count
         while True:
             try:
-                await in_worker(self._background, lambda: purge(self._disk, self.snapshots, self.logs, keep))
+                await self.in_worker(lambda: purge(self._disk, self.snapshots, self.logs, keep))
             except OSError as error:
                 logger.warning("old snapshots and logs could not be deleted: %s", error)
             await self._host.sleep(self._config.auto_purge_purge_interval * _HOUR)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pyzkserver.state.transaction import Transaction
 
-__all__ = ["NullLog", "TransactionLog"]
+__all__ = ["NullLog", "TransactionLog", "Unlogged"]
 
 
 class TransactionLog(Protocol):
@@ -57,6 +57,12 @@ class NullLog:
         self, first_zxid: int, last_zxid: int, payloads: list[bytes], digested: bool = True
     ) -> None:
         """Nor here."""
+
+
+class Unlogged(NullLog):
+    """Of an observer that keeps no log: what a client asks for is decided elsewhere, and later."""
+
+    immediate = False
 
 
 def _ignore(zxid: int) -> None:
