@@ -113,3 +113,26 @@ def test_the_plugin_costs_nothing_until_it_is_used(
         "-p", "no:randomly", "-p", "no:xdist", "-p", "no:hypothesispytest"
     )
     result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("fixture", ["zookeeper_session", "zookeeper_ensemble"])
+@pytest.mark.parametrize("where", ["test", "class", "module"])
+def test_a_marker_that_would_have_no_effect_is_an_error(
+    installed: pytest.Pytester, fixture: str, where: str
+) -> None:
+    """Wherever it stands: a test that silently begins with nothing looks for the mistake in the wrong place."""
+    marker = "pytest.mark.zookeeper(tree={'/a': b'1'})"
+    result = run(
+        installed,
+        f"""
+        import pytest
+        {f"pytestmark = {marker}" if where == "module" else ""}
+        {f"@{marker}" if where == "class" else ""}
+        class TestIt:
+            {f"@{marker}" if where == "test" else ""}
+            def test_one(self, {fixture}):
+                pass
+        """,
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*the marker zookeeper is for the fixture zookeeper*{fixture}*"])

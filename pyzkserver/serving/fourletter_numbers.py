@@ -55,7 +55,7 @@ def _summary(service: "Service") -> str:
         f"Connections: {len(service.connections)}\n"
         f"Outstanding: {_outstanding(service)}\n"
         f"Zxid: {unsigned(tree.last_zxid)}\n"
-        f"Mode: {_mode(service)}\n"
+        f"Mode: {service.mode}\n"
         f"Node count: {len(tree.nodes)}\n"
     )
 
@@ -63,11 +63,6 @@ def _summary(service: "Service") -> str:
 def _outstanding(service: "Service") -> int:
     """Requests that are taken but not answered, reads behind a write included (``requestsInProcess``)."""
     return sum(len(connection.lane) for connection in service.connections)
-
-
-def _mode(service: "Service") -> str:
-    """What the server is in its ensemble."""
-    return service.replica.role.mode
 
 
 def cons(service: "Service", asker: "Connection") -> str:
@@ -126,7 +121,7 @@ def mntr(service: "Service", asker: "Connection") -> str:
 
     Datadog takes the first line for the version whatever it says.
     """
-    values = {"version": FULL_VERSION, "server_state": _mode(service)}
+    values = {"version": FULL_VERSION, "server_state": service.mode}
     role = service.replica.role
     numbers = {**_gauges(service), **_descriptors(), **_counters(service), **role.gauges()}
     values.update({key: str(number) for key, number in numbers.items()})

@@ -48,6 +48,11 @@ class Service:
             raise RuntimeError("nothing is served at the moment")
         return self._replica
 
+    @property
+    def mode(self) -> str:
+        """What the server is in its ensemble, in the words of srvr."""
+        return self.replica.role.mode
+
     def start_serving(self, replica: Replica) -> None:
         """From now on connections that come are served by this replica."""
         assert self._replica is None, "what was served before has not been stopped"

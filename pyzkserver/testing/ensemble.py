@@ -5,6 +5,7 @@ be cut; clients come by real sockets.
 """
 
 import socket
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,6 +17,7 @@ import trio
 
 from pyzkserver.config import FOUR_LETTER_WORDS, Config
 from pyzkserver.quorum.peer import Peer
+from pyzkserver.serving.port import PortUnavailable
 from pyzkserver.storage.memory_disk import MemoryDisk
 from pyzkserver.wire.election import ServerState
 
@@ -235,6 +237,8 @@ class Ensemble:
             )
         self.network = Network()
         self._ports = [_reserved() for _ in range(size + observers)]
+        # One that is never entered, or left without stop(), keeps no port either.
+        weakref.finalize(self, _let_go, self._ports)
         servers = tuple(
             (
                 sid,
@@ -271,8 +275,11 @@ class Ensemble:
     # its life
 
     def start(self) -> Self:
-        """Start all; returns when there is a leader and all members serve.  Raises NotFormed."""
-        self._loop = Loop.acquire()
+        """Start all; returns when there is a leader and all members serve.  Raises NotFormed.
+
+        After ``stop`` it begins anew, on the same ports; only a ``data_dir`` keeps what it held.
+        """
+        self._begin()
         try:
             for member in self:
                 member.start()
@@ -282,6 +289,16 @@ class Ensemble:
             self.stop()
             raise
         return self
+
+    def _begin(self) -> None:
+        """Have the ports that its members are known by, and a loop for them."""
+        if self._loop is not None:
+            raise RuntimeError("this ensemble is running already")
+        for index, member in enumerate(self):
+            if self._ports[index].fileno() < 0:
+                self._ports[index] = _reserved(member.config.client_port)
+                member._memory = MemoryDisk()
+        self._loop = Loop.acquire()
 
     def _fill(self) -> None:
         if self._tree:
@@ -294,12 +311,19 @@ class Ensemble:
             return
         loop, self._loop = self._loop, None
         try:
+            if any(member.is_running for member in self):  # none is in a forked child, and no loop
+                loop.run(self._end_all)
             for member in self:
                 member.stop()
         finally:
-            for port in self._ports:
-                port.close()
+            _let_go(self._ports)
             loop.release()
+
+    def _end_all(self) -> None:
+        """In one step: who ends first is not missed, and warned of, by those that are about to end."""
+        for member in self:
+            if member.is_running:
+                member._scope.cancel()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -310,7 +334,7 @@ class Ensemble:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        self._loop = Loop.acquire()
+        self._begin()
         try:
             for member in self:
                 await told(member._start)
@@ -341,7 +365,7 @@ class Ensemble:
     @property
     def hosts(self) -> str:
         """The connect string of all members, those that do not run as well."""
-        return ",".join(f"127.0.0.1:{port.getsockname()[1]}" for port in self._ports)
+        return ",".join(f"127.0.0.1:{member.config.client_port}" for member in self)
 
     @property
     def leader(self) -> EnsembleMember:
@@ -474,12 +498,23 @@ def _machine(sid: int) -> str:
     return f"member{sid}"
 
 
-def _reserved() -> socket.socket:
+def _reserved(number: int = 0) -> socket.socket:
     """A port that stays this ensemble's while a member is down: bound, and not listened on.
 
     The member's own socket may be bound there as well (SO_REUSEADDR), since only one of them listens.
     """
     port = socket.socket()
     port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    port.bind(("127.0.0.1", 0))
+    try:
+        port.bind(("127.0.0.1", number))
+    except OSError as error:
+        port.close()
+        raise PortUnavailable(
+            f"another program has taken 127.0.0.1:{number} meanwhile: {error.strerror}"
+        ) from error
     return port
+
+
+def _let_go(ports: list[socket.socket]) -> None:
+    for port in ports:
+        port.close()

@@ -147,13 +147,18 @@ def _value(name: str, text: str) -> object:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A marker that could have no effect is a mistake."""
     names = getattr(item, "fixturenames", ())
-    if "zookeeper_session" in names and "zookeeper" not in names:
-        own = [marker for marker in item.own_markers if marker.name == "zookeeper"]
-        if own:
-            raise pytest.UsageError(
-                "the marker zookeeper is for the fixture zookeeper; the server of zookeeper_session is everybody's:"
-                " set zookeeper_options and zookeeper_tree in the ini file, or call zookeeper_session.restore(tree)"
-            )
+    if "zookeeper" in names or item.get_closest_marker("zookeeper") is None:
+        return
+    if "zookeeper_session" in names:
+        raise pytest.UsageError(
+            "the marker zookeeper is for the fixture zookeeper; the server of zookeeper_session is everybody's:"
+            " set zookeeper_options and zookeeper_tree in the ini file, or call zookeeper_session.restore(tree)"
+        )
+    if "zookeeper_ensemble" in names:
+        raise pytest.UsageError(
+            "the marker zookeeper is for the fixture zookeeper; that of zookeeper_ensemble is zookeeper_ensemble,"
+            " and takes tree and settings likewise"
+        )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,5 +1,8 @@
 """Ensembles for tests: what happens to their members is what was asked for, and clients see it."""
 
+import gc
+import logging
+import socket
 import time
 from collections.abc import Iterator
 
@@ -8,6 +11,7 @@ import trio
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
+from pyzkserver.serving.port import PortUnavailable
 from pyzkserver.testing.clients import kazoo_client
 from pyzkserver.testing.ensemble import Ensemble, EnsembleMember, NotFormed
 from pyzkserver.testing.server import Server
@@ -167,6 +171,53 @@ def test_data_directories_are_used(tmp_path) -> None:
         client = connected(ensemble.hosts)
         assert client.exists("/on-disk")
         leave(client)
+
+
+def test_an_ensemble_that_was_left_begins_anew() -> None:
+    """On its ports, with the tree that it begins with; in between it still knows its connect string."""
+    ensemble = Ensemble(2, tree={"/a": b"1"})
+    hosts = ensemble.hosts
+    for _ in range(2):
+        with ensemble:
+            with pytest.raises(RuntimeError, match="running already"):
+                ensemble.start()
+            ensemble.leader.put({"/b": b""})
+            assert ensemble.hosts == hosts
+            ensemble.leader.assert_tree({"/a": b"1", "/b": b""})
+            ensemble.leader.delete("/a")
+        assert ensemble.hosts == hosts
+
+
+def test_a_port_that_was_taken_while_the_ensemble_was_left_is_named() -> None:
+    """Who enters it again is told which, and nothing of it runs."""
+    ensemble = Ensemble(2)
+    with ensemble:
+        pass
+    with socket.socket() as thief:
+        thief.bind(("127.0.0.1", ensemble[2].config.client_port))
+        thief.listen()
+        with pytest.raises(PortUnavailable, match=str(ensemble[2].config.client_port)):
+            ensemble.start()
+    with ensemble:
+        assert ensemble.leader
+
+
+def test_an_ensemble_that_is_never_entered_keeps_no_port(recwarn: pytest.WarningsRecorder) -> None:
+    """Nobody has to close what he only made, or could not make."""
+    with pytest.raises(ValueError, match="tick"):
+        Ensemble(3, tick_time=-1)
+    port = Ensemble(3)[1].config.client_port
+    gc.collect()
+    assert not [str(warning.message) for warning in recwarn if warning.category is ResourceWarning]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+
+
+def test_members_that_are_left_together_do_not_miss_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    """Leaving an ensemble is no reason to warn of a leader that is gone."""
+    with Ensemble(3, observers=1):
+        caplog.clear()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_under_trio() -> None:

@@ -593,10 +593,13 @@ def test_read_only(server: pyzkserver.Server, client: KazooClient) -> None:
             with pytest.raises(NotReadOnlyCallError):
                 reader.set("/a", b"")
             assert reader.command(b"isro") == "ro"
+            assert "Mode: read-only\n" in reader.command(b"srvr")
+            assert "zk_server_state\tread-only\n" in reader.command(b"mntr")
             assert not client.connected
             sessions = server.statistics()["sessions"]
     until(lambda: client.connected)
     assert sessions == 2
+    assert "Mode: standalone\n" in client.command(b"srvr")
     assert client.get("/a")[0] == b"data"
 
 

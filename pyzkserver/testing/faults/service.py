@@ -22,6 +22,11 @@ class DisturbedService(Service):
         self.book = book
         book.service = self
 
+    @property
+    def mode(self) -> str:
+        """What srvr, stat and mntr say of its part in an ensemble."""
+        return "read-only" if self.book.read_only else super().mode
+
     def answer(self, word: bytes, argument: bytes, asker: Connection) -> bytes:
         """The whole answer to a four-letter word."""
         if word == b"isro" and self.book.read_only:
