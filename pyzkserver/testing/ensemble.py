@@ -197,7 +197,7 @@ class EnsembleMember(Server):
 
         Its own clock goes on, so after syncLimit it gives up its role as the others give it up.
         """
-        with self.faults.silence():
+        with self.faults.silence(may_miss=True):  # it may have no clients
             self.isolate()
             try:
                 yield
@@ -230,6 +230,13 @@ class Ensemble:
     ) -> None:
         if size < 1 or (size == 1 and settings.get("standalone_enabled", True)):
             raise ValueError("an ensemble has two voting members at least; Server is a server alone")
+        if observers < 0:
+            raise ValueError(f"observers={observers}: that many observers there cannot be")
+        for name in ("servers", "server_id", "client_port"):
+            if settings.get(name):
+                raise ValueError(
+                    f"{name}={settings[name]!r}: an ensemble gives its members ids and ports itself"
+                )
         self._tree = {} if tree is None else contents_of(tree)
         if isinstance(self._tree, State):
             raise ValueError(
@@ -264,7 +271,15 @@ class Ensemble:
         """How far the clocks of all members were put forward."""
 
     def __getitem__(self, sid: int) -> EnsembleMember:
+        self._check(sid)
         return self.members[sid]
+
+    def _check(self, *sids: int) -> None:
+        for sid in sids:
+            if sid not in self.members:
+                raise LookupError(
+                    f"there is no member {sid!r}; there are {', '.join(map(str, self.members))}"
+                )
 
     def __iter__(self) -> Iterator[EnsembleMember]:
         return iter(self.members.values())
@@ -441,7 +456,7 @@ class Ensemble:
 
         Raises NotFormed where that does not come about in time.
         """
-        chosen = self.members[member if isinstance(member, int) else member.sid]
+        chosen = self[member if isinstance(member, int) else member.sid]
         if chosen.config.peer_type == "observer":
             raise ValueError(f"{chosen!r} observes, and cannot lead")
         with self.faults.next_leader(chosen):
@@ -472,8 +487,12 @@ class Ensemble:
         self.leader.advance(seconds, expire=expire)
 
     def partition(self, *groups: Iterable[int]) -> None:
-        """Cut every link between members (by number) of different groups.  Links within a group are not touched."""
+        """Cut every link between members (by number) of different groups.  Links within a group are not touched.
+
+        Raises LookupError for a member that there is not.
+        """
         parts = [frozenset(group) for group in groups]
+        self._check(*frozenset[int]().union(*parts))
         for part in parts:
             for other in parts:
                 if part is not other:

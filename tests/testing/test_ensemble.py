@@ -213,6 +213,36 @@ def test_an_ensemble_that_is_never_entered_keeps_no_port(recwarn: pytest.Warning
         other.bind(("127.0.0.1", port))
 
 
+def test_members_that_there_are_not_are_not_passed_over() -> None:
+    """A partition of nobody, or a setting without effect, would be a test that proves nothing."""
+    for settings in (
+        {"servers": ((1, "a:1:2"),)},
+        {"server_id": 1},
+        {"client_port": 2181},
+        {"observers": -1},
+    ):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            Ensemble(3, **settings)  # type: ignore[arg-type]
+    ensemble = Ensemble(3)
+    for misuse in (
+        lambda: ensemble[9],
+        lambda: ensemble.elect(9),
+        lambda: ensemble.partition([1, 2], [3, 9]),
+    ):
+        with pytest.raises(LookupError, match="no member 9; there are 1, 2, 3"):
+            misuse()
+
+
+def test_a_member_without_clients_can_be_paused() -> None:
+    """That nobody asked it for anything meanwhile is no mistake of the test's."""
+    with Ensemble(3) as ensemble:
+        follower = ensemble.followers[0]
+        with follower.paused(), kazoo_client(ensemble.leader) as client:
+            client.create("/a")
+            follower.assert_missing("/a")
+        follower.assert_exists("/a", within=10)
+
+
 def test_members_that_are_left_together_do_not_miss_each_other(caplog: pytest.LogCaptureFixture) -> None:
     """Leaving an ensemble is no reason to warn of a leader that is gone."""
     with Ensemble(3, observers=1):
