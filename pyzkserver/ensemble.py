@@ -38,11 +38,11 @@ def run(arguments: Sequence[str]) -> int:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyzkserver-")))
         else:
             directory = options.data_dir
-        ensemble = _LocalEnsemble(options, directory)
-        stack.callback(ensemble.stop)
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, _stop))
         try:
+            ensemble = _LocalEnsemble(options, directory)
+            stack.callback(ensemble.stop)
             ensemble.start()
             print(ensemble.greeting(temporary=options.data_dir is None), flush=True)
             for view in ensemble.views():
@@ -52,7 +52,8 @@ def run(arguments: Sequence[str]) -> int:
         except OSError as error:
             print(f"pyzkserver ensemble: {error}", file=sys.stderr)
             return 1
-    print("pyzkserver ensemble: all members have ended", file=sys.stderr)
+        words = ensemble.last_words()  # before a temporary directory is gone
+    print(f"pyzkserver ensemble: all members have ended; what they said last:\n{words}", file=sys.stderr)
     return 1
 
 
@@ -84,8 +85,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--tick-time", type=int, default=2000, metavar="MS", help="a tick in milliseconds (2000)"
     )
     options = parser.parse_args(arguments)
-    if options.size < 2 or options.observers < 0:
+    if options.size < 2:
         parser.error("an ensemble has 2 voting members at least; 3 or 5 are usual")
+    if options.observers < 0:
+        parser.error(f"--observers {options.observers}: there are 0 or more")
+    if options.tick_time < 1:
+        parser.error(f"--tick-time {options.tick_time}: a tick has a millisecond at least")
+    highest = 65_536 - options.size - options.observers
+    if not 0 <= options.port <= highest:
+        parser.error(
+            f"--port {options.port}: must be from 0 to {highest}, as each member needs a port; 0 takes any"
+        )
     return options
 
 
@@ -142,6 +152,14 @@ class _LocalEnsemble:
                 "  stop:   Ctrl-C",
             ]
         )
+
+    def last_words(self) -> str:
+        """The end of each member's log."""
+        lines = []
+        for sid in range(1, self._count + 1):
+            said = (self._directory / str(sid) / "log").read_text(errors="replace").splitlines()
+            lines.append(f"  {sid}  {said[-1] if said else '(nothing)'}")
+        return "\n".join(lines)
 
     def views(self) -> Iterator[str]:
         """What the members do, whenever that has changed; ends when all have ended."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from pyzkserver import cli, terminal
+from pyzkserver import cli, ensemble, terminal
 from pyzkserver._version import __version__
 from pyzkserver.config import FOUR_LETTER_WORDS, Config
 from pyzkserver.errors import PyzkserverError
@@ -421,3 +421,46 @@ def test_a_port_that_is_taken_keeps_an_ensemble_from_starting() -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1
     assert f"port {port} is taken" in done.stderr
+    assert done.stderr.count("\n") == 1, "a traceback is for nobody"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--port", "65535"], "--port 65535: must be from 0 to 65533"),
+        (["2", "--observers", "-1"], "--observers -1"),
+        (["--tick-time", "0"], "--tick-time 0"),
+        (["1"], "2 voting members"),
+    ],
+)
+def test_ensembles_that_there_cannot_be(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong is said before anything is started."""
+    with pytest.raises(SystemExit) as ended:
+        ensemble.run(words)
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+def test_when_all_members_end_it_is_said_why(tmp_path: Path) -> None:
+    """Their logs may be in a directory that is gone with them."""
+    for sid in ("1", "2"):
+        data = tmp_path / sid / "data"
+        data.mkdir(parents=True)
+        (data / "version-2").write_text("in the way")
+    command = [
+        sys.executable,
+        "-m",
+        "pyzkserver",
+        "ensemble",
+        "2",
+        "--port",
+        "0",
+        "--data-dir",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 1
+    assert "all members have ended" in done.stderr
+    assert done.stderr.count(str(tmp_path)) == 2, done.stderr
