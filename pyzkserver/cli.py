@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = _configuration(options)
         from . import terminal
 
-        terminal.run(config, quiet=options.quiet)
+        terminal.run(config, quiet=options.quiet, until_eof=options.until_eof)
     except ConfigError as error:
         print(f"pyzkserver: {error}", file=sys.stderr)
         return 2
@@ -85,6 +85,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more")
     parser.add_argument("-q", "--quiet", action="store_true", help="log only what is wrong")
+    parser.add_argument(
+        "--until-eof",
+        action="store_true",
+        help="stop when standard input ends: with a pipe, when whoever started the server is gone",
+    )
     parser.add_argument("--version", action="version", version=f"pyzkserver {__version__}")
     return parser.parse_args(arguments)
 

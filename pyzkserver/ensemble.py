@@ -128,11 +128,12 @@ class _LocalEnsemble:
                 f"4lw.commands.whitelist=*\n{lines}"
             )
             with (home / "log").open("ab") as log:
-                command = [sys.executable, "-m", "pyzkserver", str(zoo_cfg)]
+                # Their standard input ends with this process, however it ends: none of them is left behind.
+                command = [sys.executable, "-m", "pyzkserver", "--until-eof", str(zoo_cfg)]
                 # In a group of their own: Ctrl-C is for the one that stops them all.
                 self._processes.append(
                     subprocess.Popen(
-                        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                        command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
                     )
                 )
 
@@ -197,6 +198,8 @@ class _LocalEnsemble:
                 process.terminate()
         for process in self._processes:
             process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
         for reserved in (*self._clients, *(one for pair in self._links for one in pair)):
             reserved.close()
 

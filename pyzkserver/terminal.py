@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import signal
 import sys
 
@@ -16,12 +17,12 @@ __all__ = ["run"]
 logger = logging.getLogger("pyzkserver")
 
 
-def run(config: Config, *, quiet: bool = False) -> None:
-    """Serve until SIGINT or SIGTERM.  Raises what keeps the server from serving."""
+def run(config: Config, *, quiet: bool = False, until_eof: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM, or the end of standard input.  Raises what keeps the server from serving."""
     # Hundreds of thousands of nodes live long, and requests leave no cycles behind: look for them rarely.
     gc.set_threshold(50_000, 20, 100)
     try:
-        trio.run(_serve, config, quiet)
+        trio.run(_serve, config, quiet, until_eof)
     except BaseExceptionGroup as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -29,10 +30,12 @@ def run(config: Config, *, quiet: bool = False) -> None:
         raise error from None
 
 
-async def _serve(config: Config, quiet: bool) -> None:
+async def _serve(config: Config, quiet: bool, until_eof: bool) -> None:
     # Heard before anything is opened, so that no signal finds the server half ready.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
+            if until_eof:
+                nursery.start_soon(_stop_at_eof, nursery.cancel_scope)
             running: RunningServer = await nursery.start(serve, config)
             # What is here now stays: a collector that looks through a million znodes takes a third of a second.
             gc.freeze()
@@ -42,6 +45,19 @@ async def _serve(config: Config, quiet: bool) -> None:
                 logger.info("%s: stopping", signal.Signals(number).name)
                 break
             nursery.cancel_scope.cancel()
+
+
+async def _stop_at_eof(scope: trio.CancelScope) -> None:
+    """Whoever holds the other end of the pipe need not live to say so."""
+    while True:
+        try:
+            await trio.lowlevel.wait_readable(sys.stdin.fileno())
+        except PermissionError:
+            pass  # no pipe but a file, or /dev/null: there is nothing to wait for
+        if not os.read(sys.stdin.fileno(), 4096):
+            break
+    logger.info("standard input has ended: stopping")
+    scope.cancel()
 
 
 def _greeting(config: Config, running: RunningServer) -> str:

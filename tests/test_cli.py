@@ -33,7 +33,7 @@ def understood(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
     configs: list[Config] = []
     monkeypatch.setattr(cli, "_log_to_stderr", lambda options: None)
 
-    def run(config: Config, *, quiet: bool) -> None:
+    def run(config: Config, *, quiet: bool, until_eof: bool) -> None:
         configs.append(config)
 
     monkeypatch.setattr(terminal, "run", run)
@@ -166,7 +166,7 @@ def test_how_it_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr(cli, "_log_to_stderr", lambda options: None)
 
     def fail(error: BaseException) -> Callable[..., None]:
-        def run(config: Config, *, quiet: bool) -> None:
+        def run(config: Config, *, quiet: bool, until_eof: bool) -> None:
             raise error
 
         return run
@@ -188,7 +188,7 @@ def test_how_much_it_says(words: list[str], level: int, quiet: bool, monkeypatch
     said: list[dict[str, object]] = []
     heard: list[bool] = []
     monkeypatch.setattr(logging, "basicConfig", lambda **settings: said.append(settings))
-    monkeypatch.setattr(terminal, "run", lambda config, *, quiet: heard.append(quiet))
+    monkeypatch.setattr(terminal, "run", lambda config, *, quiet, until_eof: heard.append(quiet))
     assert cli.main(words) == 0
     assert [(each["level"], each["stream"]) for each in said] == [(level, sys.stderr)]
     assert heard == [quiet]
@@ -219,7 +219,7 @@ def test_a_quiet_server_does_not_greet(
 ) -> None:
     """Scripts that know the port need no greeting."""
     monkeypatch.setattr(trio, "open_signal_receiver", StopAtOnce)
-    trio.run(terminal._serve, Config(client_port=0), quiet)
+    trio.run(terminal._serve, Config(client_port=0), quiet, False)
     assert ("is ready on" not in capsys.readouterr().out) is quiet
 
 
@@ -411,6 +411,18 @@ def test_an_ensemble_with_one_command() -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("stdin", [subprocess.PIPE, subprocess.DEVNULL])
+def test_it_stops_when_whoever_started_it_is_gone(stdin: int) -> None:
+    """So that the members of an ensemble are not left behind, however the command ends that started them."""
+    command = [sys.executable, "-m", "pyzkserver", "--port", "0", "--until-eof"]
+    with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        if process.stdin is not None:
+            assert process.stdout is not None
+            assert b"is ready" in process.stdout.readline()
+            process.stdin.close()
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_port_that_is_taken_keeps_an_ensemble_from_starting() -> None:
