@@ -13,7 +13,6 @@ from typing import Any
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.replica import Proposal, Replica
-from pyzkserver.state.digest import DIGEST_VERSION
 from pyzkserver.state.sessions import Session, SessionTable
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import Applied
@@ -33,6 +32,7 @@ from pyzkserver.wire.txns import CreateSessionTxn
 
 from .ends import LeaderLost
 from .local_sessions import creates_ephemeral
+from .quick import decode_proposal
 
 __all__ = ["Following", "LearnerSessions"]
 
@@ -242,13 +242,11 @@ class Following:
 
     def proposed(self, payload: bytes) -> Transaction:
         """PROPOSAL: into the log; it is acknowledged when it is safe there."""
-        entry = decode_transaction(payload)
-        txn = entry.txn
+        txn, digest = decode_proposal(payload)
         self._expect(txn.zxid)
         proposal = Proposal(txn.op, None, txn.session_id, txn.cxid)
         proposal.txn, proposal.zxid, proposal.payload = txn, txn.zxid, payload
-        if entry.digest is not None and entry.digest[0] == DIGEST_VERSION:
-            proposal.digest = entry.digest[1]
+        proposal.digest = digest
         self.replica.in_flight.append(proposal)
         self._log(txn.zxid, payload)
         return txn

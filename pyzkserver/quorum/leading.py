@@ -29,6 +29,7 @@ from pyzkserver.wire.txns import CreateSessionTxn
 
 from .local_sessions import creates_ephemeral
 from .proposals import Proposals, Quorums
+from .quick import decode_quickly
 
 __all__ = ["Leading", "Link", "Reconfiguring"]
 
@@ -43,6 +44,7 @@ _COMMIT = int(PacketType.COMMIT)
 _INFORM = int(PacketType.INFORM)
 
 _COUNTER = 0xFFFF_FFFF
+_LITTLE = 16  # packets
 
 
 class Link(Protocol):
@@ -192,7 +194,7 @@ class Leading:
             request = CreateSessionTxn.decode(body)
         elif operation is not None and operation.request is not None:
             try:
-                request = operation.request.decode(body)
+                request = decode_quickly(op, body) or operation.request.decode(body)
             except DecodeError as error:
                 # It still has to become a transaction, for the learner waits for one: a multi that cannot be
                 # read is judged as what it is.
@@ -232,18 +234,19 @@ class Leading:
     def _commit_up_to(self, zxid: int) -> None:
         replica = self.replica
         in_flight, batch, news, remember = replica.in_flight, self._batch, self._news, self._remember
-        informed = bool(self.observers)
+        informed, commit = bool(self.observers), replica.commit
         while in_flight and in_flight[0].zxid <= zxid:
             proposal = in_flight.popleft()
             if proposal.op == _RECONFIG and self._activate(proposal):
                 continue
             # Decided: a quorum's logs hold it, so that no later leader can come to power without it.
             batch.append(short_packet(_COMMIT, proposal.zxid))
+            txn, payload = proposal.txn, proposal.payload
             if informed:
-                news.append(proposal_packet(_INFORM, proposal.zxid, proposal.payload))
-            assert proposal.txn is not None
-            remember(proposal.txn, proposal.payload)
-            replica.commit(proposal)
+                news.append(proposal_packet(_INFORM, proposal.zxid, payload))
+            assert txn is not None
+            remember(txn, payload)
+            commit(proposal)
         if not self._flush_wanted:
             self._flush_wanted = True
             self.soon(self.flush)
@@ -281,6 +284,14 @@ class Leading:
             for link in list(self.observers):
                 link.queue(data)
                 link.push()
+
+    def flush_if_little(self) -> None:
+        """Do that at once, unless it is much: then it waits for its turn, which it has (``soon``).
+
+        Under load what other learners and this member's clients bring meanwhile leaves by the same writes.
+        """
+        if self.handed_over or len(self._batch) + len(self._news) <= _LITTLE:
+            self.flush()
 
     def send(self, link: Link, data: bytes) -> None:
         """Queue something for one learner, behind what all of them are told."""

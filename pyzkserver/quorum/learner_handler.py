@@ -5,7 +5,7 @@ How far it lags behind and what it needs is decided in ``syncplan.py``.  What is
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -308,22 +308,25 @@ class LearnerHandler:
 
     async def _listen(self) -> NoReturn:
         """Everything that it says from now on."""
-        for one in self._packets:
-            self._hear(one)
+        packets: Iterable[Packet] = self._packets
         while True:
+            for one in packets:
+                self._hear(one)
             self._after_batch()
             data = await self._receive()
             self._heard()
-            for one in self._reader.feed(data):
-                self._hear(one)
+            packets = self._reader.feed(data)
 
     def _hear(self, one: Packet) -> None:
-        leading = self._leader.leading
-        type_ = one.type
+        type_, zxid, _, _ = one
         self.packets_received += 1
         if type_ == _ACK:
-            self._acked = max(self._acked, one.zxid)
-        elif type_ == _REQUEST:
+            # One for each proposal: nearly half of what a learner says.
+            if zxid > self._acked:
+                self._acked = zxid
+            return
+        leading = self._leader.leading
+        if type_ == _REQUEST:
             session_id, cxid, op, body = split_request(one.body)
             leading.request(self, session_id, cxid, op, body, one.authinfo)
         elif type_ == _PING:
@@ -340,7 +343,7 @@ class LearnerHandler:
         if self.voting and self._acked > leading.proposals.committed:
             leading.proposals.ack(self.sid, self._acked)
             leading.commit()
-        leading.flush()
+        leading.flush_if_little()
 
     def _heard(self) -> None:
         self._deadline_ms = self._now() + int(self._local.sync_seconds * 1000)

@@ -40,7 +40,10 @@ def node_digest(path: str, node: Digestible) -> int:
     """One node's share.  The root counts as the empty path, what is below /zookeeper not at all."""
     if path.startswith(_EXCLUDED):
         return 0
-    raw = b"" if path == "/" else path.encode("utf-8", "surrogatepass")
+    if path.isascii():
+        raw = b"" if path == "/" else path.encode()
+    else:
+        raw = path.encode("utf-8", "surrogatepass")
     fields = _FIELDS.pack(
         node.czxid,
         node.mzxid,

@@ -78,7 +78,16 @@ class FileLog:
 
     def append_payload(self, zxid: int, payload: bytes) -> None:
         """The same, of a transaction that is encoded already."""
-        self.append_payloads(zxid, zxid, [payload])
+        # As ``append_payloads`` does it: every write of an ensemble comes here, on each member.
+        if not self._gathered:
+            self._first = zxid
+        self._gathered.append(payload)
+        self._digest_missing = False
+        self.appended = zxid
+        self.appended_since_roll += 1
+        if not self._busy:
+            self._busy = True
+            self.soon(self._flush)
 
     def append_payloads(
         self, first_zxid: int, last_zxid: int, payloads: list[bytes], digested: bool = True

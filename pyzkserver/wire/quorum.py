@@ -129,6 +129,8 @@ _NULL: Final = b"\xff\xff\xff\xff"
 
 _pack_short = _SHORT.pack
 _pack_head = _HEAD.pack
+_unpack_head = _HEAD.unpack_from
+_new = tuple.__new__  # a NamedTuple's own constructor takes twice as long
 
 
 def packet(type_: int, zxid: int, data: bytes | None = None, authinfo: bytes = _NULL) -> bytes:
@@ -237,6 +239,9 @@ class PacketReader:
         self._needed = 0
         self._known: dict[bytes, tuple[tuple[str, str], ...]] = {}
         """Identities by their bytes: the same come again and again."""
+        self._last = b""
+        self._last_identities: tuple[tuple[str, str], ...] = ()
+        """The last of them.  Their bytes tell how many follow, so none are the beginning of others."""
 
     def feed(self, data: bytes) -> list[Packet]:
         """More of the stream; the packets that are complete now.  Raises PacketError.
@@ -244,10 +249,39 @@ class PacketReader:
         For a stream that holds nothing but packets.  Where something else may follow one, ``add`` and ``take``.
         """
         self.add(data)
-        packets = []
-        while (one := self.take()) is not None:
+        packets: list[Packet] = []
+        while True:
+            if self._gathering is None:
+                self._take_plain(packets)
+            one = self.take()
+            if one is None:
+                return packets
             packets.append(one)
-        return packets
+
+    def _take_plain(self, packets: list[Packet]) -> None:
+        """What is complete, up to a packet that is odd or has other identities than the last that had any."""
+        data, at, longest = self._buffer, self._at, self.max_length
+        last, identities = self._last, self._last_identities
+        body: bytes | None
+        while len(data) - at >= 20:
+            type_, zxid, length = _unpack_head(data, at)
+            end = at + 16
+            if length == -1:
+                body = None
+            elif 0 <= length <= longest:
+                end += length
+                body = data[at + 16 : end]
+            else:
+                break
+            if data.startswith(_NULL, end):
+                packets.append(_new(Packet, (type_, zxid, body, None)))
+                at = end + 4
+            elif last and data.startswith(last, end):
+                packets.append(_new(Packet, (type_, zxid, body, identities)))
+                at = end + len(last)
+            else:
+                break
+        self._at = at
 
     def add(self, data: bytes) -> None:
         """More of the stream."""
@@ -283,13 +317,15 @@ class PacketReader:
             self._wait_for(end + 4 - at)
             return None
         body = data[start:end] if length >= 0 else None
-        authinfo = None
+        authinfo: tuple[tuple[str, str], ...] | None = None
         if data[end : end + 4] != _NULL:
             stop = self._end_of_identities(data, end, at)
             if stop < 0:
                 self._wait_for(-stop)
                 return None
-            authinfo = self._identities(data[end:stop])
+            raw = data[end:stop]
+            authinfo = self._identities(raw)
+            self._last, self._last_identities = raw, authinfo
             end = stop - 4
         self._at = end + 4
         return Packet(type_, zxid, body, authinfo)

@@ -117,6 +117,22 @@ def test_a_stream_can_be_cut_anywhere() -> None:
         assert found == [*PACKETS, Packet(2, 1, b"y" * 50_000, None), *PACKETS]
 
 
+def test_identities_that_come_again_are_told_from_others() -> None:
+    """Requests of many clients are mixed on one stream, and it is cut anywhere: each keeps its own."""
+    longer = (*WHO, ("digest", "another:hash"))
+    known = [(), WHO[:1], WHO, longer, None]
+    asked = [known[n] for n in (2, 2, 4, 2, 0, 0, 1, 1, 2, 3, 3, 2, 1, 4, 4, 0, 2)]
+    stream = b"".join(
+        packet(PacketType.REQUEST, n, bytes(n), encode_identities(who)) for n, who in enumerate(asked)
+    )
+    wanted = [(n, None if who is None else tuple(who)) for n, who in enumerate(asked)]
+    for step in (1, 7, 50, len(stream)):
+        reader = PacketReader(LIMIT)
+        read = [one for at in range(0, len(stream), step) for one in reader.feed(stream[at : at + step])]
+        assert [(one.zxid, one.authinfo) for one in read] == wanted
+        assert [one.data for one in read] == [bytes(n) for n in range(len(asked))]
+
+
 def test_what_follows_a_packet_can_be_taken_out() -> None:
     """Behind SNAP stands a tree: it is not read as packets, nor lost."""
     snap = short_packet(PacketType.SNAP, 5)
