@@ -30,8 +30,10 @@ def alone() -> Iterator[tuple[EnsembleMember, int]]:
             reader.close()
         session_id = client.client_id[0]
         leader, gone, last = (ensemble.leader, *ensemble.followers)
-        leader.kill()
+        # In this order: the two followers must not have the time to elect one of them, who would then wait for
+        # the other for all of initLimit.
         gone.kill()
+        leader.kill()
         client.stop()
         client.close()
         ensemble.wait_until(lambda: last.mode == "read-only", "the last one to serve readers")
