@@ -49,7 +49,8 @@ async def serve_member(
             def replica_of_role(tree: DataTree, log: TransactionLog, sessions: type[SessionTable]) -> Replica:
                 if isinstance(plane, EpollPlane) and local.soon != plane.soon and store.log is not None:
                     # The log goes on in the plane's rhythm; and so does what is sent to other members.
-                    store.join_data_plane(plane.soon, plane.signaller)
+                    # Other members wait for this one, however few clients it has: it is never alone.
+                    store.join_data_plane(plane.soon, plane.signaller, lambda: False)
                     local.soon = plane.soon
                 return new_replica(config, host, tree, log, sessions)
 

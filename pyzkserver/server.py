@@ -196,7 +196,7 @@ async def _serve(
         async with trio.open_nursery() as nursery:
             plane = data_plane(service, Admission(config))
             if store is not None and isinstance(plane, EpollPlane):
-                store.join_data_plane(plane.soon, plane.signaller)
+                store.join_data_plane(plane.soon, plane.signaller, lambda: len(service.connections) < 2)
                 plane.expecting = store.flushing
             nursery.start_soon(plane.run, listener)
             nursery.start_soon(_keep, service)

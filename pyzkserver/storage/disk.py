@@ -6,9 +6,11 @@ and fails at any call.  Everything here blocks; who may not, calls it from a ``W
 
 import errno
 import fcntl
+import math
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -215,6 +217,14 @@ async def in_worker(worker: Worker, job: Callable[[], T]) -> T:
     return results[0]
 
 
+_QUICK = 0.002
+"""Seconds that a job may have taken for the next one to be done without the thread."""
+
+
+def _never() -> bool:
+    return False
+
+
 class ThreadWorker:
     """A thread of its own: a hop through ``trio.to_thread`` costs a quarter of a millisecond, for each flush."""
 
@@ -222,6 +232,10 @@ class ThreadWorker:
         token = trio.lowlevel.current_trio_token()
         self.signal: Callable[[], None] = lambda: token.run_sync_soon(self.deliver)
         """To be called by the thread when a job is done: it sees to it that Trio's thread delivers."""
+        self.alone: Callable[[], bool] = _never
+        """Whether nobody else could be served while a job is done.  Then the hop to the thread gains nothing."""
+        self._under_way = 0
+        self._took = math.inf
         self._done: deque[tuple[Callable[[BaseException | None], None], BaseException | None]] = deque()
         self._jobs: queue.SimpleQueue[
             tuple[Callable[[], None], Callable[[BaseException | None], None]] | None
@@ -230,14 +244,34 @@ class ThreadWorker:
         self._thread.start()
 
     def submit(self, job: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
-        """Do the job in the thread; then call ``done`` in Trio's."""
+        """Do the job in the thread; then call ``done`` in Trio's.
+
+        Or do both at once, where somebody who is alone waits for it, and the last one was quick: a disk that
+        has become slow keeps Trio's thread waiting once.
+        """
+        if not self._under_way and self._took < _QUICK and self.alone():
+            done(self._do(job))
+            return
+        self._under_way += 1
         self._jobs.put((job, done))
 
     def deliver(self) -> None:
         """Say what is done.  In Trio's thread."""
         while self._done:
             done, failure = self._done.popleft()
+            self._under_way -= 1
             done(failure)
+
+    def _do(self, job: Callable[[], None]) -> BaseException | None:
+        """Only one thread is ever here: nothing is under way in the other one when a job is done at once."""
+        started = time.perf_counter()
+        failure: BaseException | None = None
+        try:
+            job()
+        except BaseException as error:
+            failure = error
+        self._took = time.perf_counter() - started
+        return failure
 
     def stop(self) -> None:
         """Finish what was submitted, and end the thread."""
@@ -247,12 +281,7 @@ class ThreadWorker:
     def _work(self) -> None:
         while (entry := self._jobs.get()) is not None:
             job, done = entry
-            failure: BaseException | None = None
-            try:
-                job()
-            except BaseException as error:
-                failure = error
-            self._done.append((done, failure))
+            self._done.append((done, self._do(job)))
             try:
                 self.signal()
             except (trio.RunFinishedError, OSError):

@@ -299,14 +299,17 @@ class Store:
         self,
         soon: Callable[[Callable[[], None]], None],
         signaller: Callable[[Callable[[], None]], Callable[[], None]],
+        alone: Callable[[], bool],
     ) -> None:
         """Flush at the end of each batch of requests, and hear of a finished flush where those come from.
 
-        Otherwise both go through Trio's queue, which costs a turn of its loop each time.
+        Otherwise both go through Trio's queue, which costs a turn of its loop each time.  ``alone`` says whether
+        at most one client is connected, for whom the flush need not go to another thread.
         """
         if self.log is not None and isinstance(self._flusher, ThreadWorker):
             self.log.soon = self._soon = soon
             self._flusher.signal = signaller(self._flusher.deliver)
+            self._flusher.alone = alone
         elif self.log is not None and isinstance(self._flusher, PromptWorker):
             deliver = self._flusher.deliver
             self.log.soon = self._soon = soon

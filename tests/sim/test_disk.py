@@ -1,6 +1,7 @@
 """The disks and workers in memory and the simulated ones behave as the real ones do; these fail and forget, too."""
 
 import errno
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -428,3 +429,43 @@ class TestFaults:
             with pytest.raises(PowerFailure):
                 file.write(b"0123456789", 0)
         assert disk.calls == 2
+
+
+def test_who_is_alone_need_not_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are done at once for one client alone, as long as the disk is quick and nothing is under way."""
+    now = 0.0
+    monkeypatch.setattr("pyzkserver.storage.disk.time.perf_counter", lambda: now)
+    threads: list[threading.Thread] = []
+
+    async def main() -> None:
+        nonlocal now
+        worker = ThreadWorker("alone")
+        here = threading.current_thread()
+
+        def job(seconds: float = 0.0) -> None:
+            nonlocal now
+            threads.append(threading.current_thread())
+            now += seconds
+
+        await in_worker(worker, job)
+        assert threads.pop() is not here, "somebody else may have to be served"
+        worker.alone = lambda: True
+        told: list[BaseException | None] = []
+        worker.submit(job, told.append)
+        assert (threads.pop(), told) == (here, [None])
+        worker.submit(lambda: 1 / 0, told.append)  # type: ignore[arg-type, return-value]
+        assert isinstance(told[1], ZeroDivisionError)
+        worker.submit(lambda: job(1.0), told.append)  # the disk has become slow
+        assert threads.pop() is here
+        await in_worker(worker, job)
+        assert threads.pop() is not here
+        done = trio.Event()
+        worker.alone = lambda: False
+        worker.submit(job, lambda failure: done.set())
+        worker.alone = lambda: True
+        worker.submit(job, told.append)  # the one before it may still be at work
+        await done.wait()
+        assert here not in threads
+        worker.stop()
+
+    trio.run(main)
