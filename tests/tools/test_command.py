@@ -33,7 +33,7 @@ def test_a_zoo_cfg_of_that_name(name: str, tmp_path: Path, monkeypatch: pytest.M
     """``./log`` is a file, and so is the word behind an option."""
     started: list[Config] = []
     monkeypatch.setattr(cli, "_log_to_stderr", lambda options: None)
-    monkeypatch.setattr(terminal, "run", lambda config, quiet: started.append(config))
+    monkeypatch.setattr(terminal, "run", lambda config, quiet, until_eof: started.append(config))
     monkeypatch.chdir(tmp_path)
     Path(name).write_text("clientPort=2199\n")
     assert cli.main([f"./{name}"]) == 0
