@@ -91,7 +91,11 @@ class BesideSnapshots:
             self._disk.rename(aside, path)
             self._disk.sync_directory(self._directory)
         except OSError as error:
-            raise StorageFailed(f"the configuration cannot be written to {path}: {error}") from error
+            raise StorageFailed(
+                f"the configuration cannot be written to {path}: {error.strerror or error}. The server"
+                " stops: nothing that was acknowledged is lost. Mend the disk, or make room on it, then start the"
+                " server again"
+            ) from error
 
 
 class ConfigFiles:

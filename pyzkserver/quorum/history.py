@@ -125,6 +125,13 @@ class History:
         """
         await self.store.run(replica.tree, replica.sessions)
 
+    def fail(self, failure: StorageFailed) -> None:
+        """The disk refused what this member must not forget: ``keep`` raises it, which ends the server.
+
+        For those who found out where nothing may be raised, within a client's request or the end of a flush.
+        """
+        self.store.fail(failure)
+
     # a role ends
 
     async def settle(self) -> None:

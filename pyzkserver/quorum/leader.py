@@ -12,6 +12,7 @@ import trio
 from pyzkserver.errors import ErrorCode, PyzkserverError, ZooKeeperError
 from pyzkserver.replica import upkeep
 from pyzkserver.state.sessions import SessionTable
+from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.wire.requests import ReconfigRequest
 
 from .config_node import furnish_config
@@ -107,6 +108,7 @@ class Leader:
             upgrading=local.config.local_sessions_upgrading_enabled,
         )
         self.leading.exhausted = self._exhausted
+        self.leading.failed = local.history.fail
         self.leading.reconfiguring = self
         replica.preparer.reconfigure = self.judge_reconfig
         replica.take_role(self.leading)
@@ -292,7 +294,10 @@ class Leader:
         return members.text.encode()
 
     def proposed(self) -> Sequence[Members]:
-        """What was judged last is proposed.  Its voters take part in elections from now on, after a crash too."""
+        """What was judged last is proposed.  Its voters take part in elections from now on, after a crash too.
+
+        Raises StorageFailed.
+        """
         assert self._judged is not None
         self.local.see(self._judged)
         return self.deciders()
@@ -301,7 +306,12 @@ class Leader:
         """The configuration that was proposed is in force now."""
         local = self.local
         self._designate(local.seen, self.leading.proposals.acked, zxid)
-        local.activate(local.seen)
+        try:
+            local.activate(local.seen)
+        except StorageFailed as failure:
+            # It is decided whatever this disk says, and a quorum holds it: the others are told, and this server
+            # ends.  When it comes back it finds the configuration among those that were proposed.
+            local.history.fail(failure)
         if self._designated != local.sid:
             logger.warning("member %d leads in the new configuration", self._designated)
         return self._designated, self.deciders()

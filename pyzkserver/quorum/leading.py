@@ -15,6 +15,7 @@ from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.state.sessions import ANYBODY
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import Applied
+from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.storage.txncodec import encode_transaction
 from pyzkserver.wire.jute import DecodeError
 from pyzkserver.wire.quorum import (
@@ -61,7 +62,10 @@ class Reconfiguring(Protocol):
     """What a leader does about its configuration, when one is proposed and when that is committed."""
 
     def proposed(self) -> Sequence[Quorums]:
-        """The configuration that was judged last is proposed: who decides from now on."""
+        """The configuration that was judged last is proposed: who decides from now on.
+
+        Raises StorageFailed where it cannot be kept: then it must not be proposed.
+        """
 
     def committed(self, zxid: int) -> tuple[int, Sequence[Quorums]]:
         """It is in force now: who leads from here on, and who decides."""
@@ -109,6 +113,10 @@ class Leading:
         """The low half of an epoch's last zxid."""
         self.exhausted: Callable[[], None] = _ignore
         """Called when the epoch's zxids are used up: another epoch has to begin."""
+        self.failed: Callable[[StorageFailed], None] = _raise
+        """Called when the disk refused what a proposal depends on: this server has to end."""
+        self._over = False
+        """It has: nothing more is judged, for no zxid may be left out."""
         self.opens_local_sessions = local_sessions
         self._upgrading = upgrading
         self._remember = remember
@@ -126,6 +134,8 @@ class Leading:
 
     def submit(self, proposal: Proposal) -> None:
         """Judge it, log it, propose it."""
+        if self._over:
+            return
         if self.opens_local_sessions and proposal.holder is None and self._is_local_business(proposal):
             return
         replica = self.replica
@@ -137,12 +147,20 @@ class Leading:
         if proposal.op == _CREATE_SESSION:
             self._track(proposal)
         txn = replica.prepare(proposal)
+        deciders: Sequence[Quorums] = ()
+        if txn.op == _RECONFIG and self.reconfiguring is not None:
+            try:
+                deciders = self.reconfiguring.proposed()
+            except StorageFailed as failure:
+                # Whoever asked may be a client of this member's; it is not that one's connection that ends.
+                self._over = True
+                self.failed(failure)
+                return
         replica.propose(proposal)
         payload = proposal.payload = encode_transaction(txn, proposal.digest)
         zxid = txn.zxid
-        if txn.op == _RECONFIG and self.reconfiguring is not None:
+        if deciders:
             # From here on quorums of both decide; and it is committed alone, for that may end this role.
-            deciders = self.reconfiguring.proposed()
             self.proposals.decide_by(deciders)
             self.proposals.propose(zxid)
             self.proposals.decide_by(deciders)
@@ -359,3 +377,7 @@ class Leading:
 
 def _ignore() -> None:
     pass
+
+
+def _raise(failure: StorageFailed) -> None:
+    raise failure

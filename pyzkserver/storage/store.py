@@ -266,7 +266,7 @@ class Store:
             size_limit_bytes=limit * 1024 if limit > 0 else -1,
             warn_ms=config.fsync_warning_threshold_ms,
         )
-        self.log.failed = self._note_failure
+        self.log.failed = self.fail
         return self.log
 
     def _new_flusher(self) -> Worker:
@@ -319,7 +319,8 @@ class Store:
         """Whether a flush is under way."""
         return self.log is not None and self.log.flushing
 
-    def _note_failure(self, failure: StorageFailed) -> None:
+    def fail(self, failure: StorageFailed) -> None:
+        """The disk refused to keep something: ``run`` raises this."""
         self._failure = failure
         self._failed.set()
 

@@ -4,7 +4,6 @@ from random import Random
 
 from pyzkserver.quorum.members import Members, Membership
 from pyzkserver.replica.replica import Proposal
-from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.wire.requests import OpCode, ReconfigRequest
 
 from . import faults
@@ -68,9 +67,6 @@ def reconfigure(world: World, random: Random) -> None:
         replica.submit(proposal)
     except PowerFailure:
         leader.power_failed(leader.process)  # in the write that keeps the proposed configuration
-        return
-    except StorageFailed as failure:
-        leader.gave_up(leader.process, failure)
         return
     if role.local.seen is not before:
         world.counts["reconfigured"] = world.counts.get("reconfigured", 0) + 1
