@@ -15,7 +15,7 @@ import trio
 
 from .admission import Admission, client_address, prepare_socket
 from .forking import left_to_the_parent
-from .links import Acceptor, Deadlines, Link
+from .links import FAREWELL_MS, Acceptor, Deadlines, Link, Partings
 from .service import Service
 from .signals import Signal
 
@@ -30,7 +30,6 @@ _LONGEST_TURN = 0.002
 _SOON = 0.0003
 _FLUSH = 0.001
 _PATIENCE = 0.0001 if (os.cpu_count() or 1) > 1 else 0.0
-_FAREWELL_MS = 10_000
 
 if hasattr(select, "epoll"):
     _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
@@ -45,6 +44,7 @@ class EpollPlane:
         self._admission = admission
         self._epoll = select.epoll()
         self._links: dict[int, Link] = {}
+        self._partings = Partings(self._epoll)
         self._marked: list[Link] = []
         self._again: list[Link] = []
         """Links whose connection holds back requests that can go on."""
@@ -149,13 +149,16 @@ class EpollPlane:
         return True
 
     def _hear(self, descriptor: int) -> None:
-        """What is ready is no connection: a signal, or the listener."""
+        """What is ready is no connection: a signal, one that was, or the listener."""
         if descriptor in self._signals:
             signal, callback = self._signals[descriptor]
             signal.take()
             callback()
-        elif self._acceptor is not None:
+        elif not self._partings.hear(descriptor) and self._acceptor is not None:
             self._acceptor.accept()
+            if self._partings and not self._acceptor.listening:
+                self._partings.end_all()  # who wants to come in needs the descriptors more
+                self._acceptor.resume()
 
     # accepting
 
@@ -217,12 +220,14 @@ class EpollPlane:
             data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
             connection.outbox = []
             self._send(link, data)
-        if connection.closing and (link.unsent is None or connection.aborted):
+        if connection.aborted:
             return self._close(link)
+        if connection.closing and link.unsent is None:
+            return self._part(link)
         if link.unsent is not None:
             interest = _OUT
             if connection.closing and link.deadline is None:
-                self._deadlines.set(link, self._service.host.elapsed_ms() + _FAREWELL_MS)
+                self._deadlines.set(link, self._service.host.elapsed_ms() + FAREWELL_MS)
         elif connection.paused:
             interest = 0
         elif connection.backlog:
@@ -282,22 +287,36 @@ class EpollPlane:
     # closing
 
     def _close(self, link: Link) -> None:
-        if self._links.get(link.fd) is not link:
-            return
+        if self._links.get(link.fd) is link:
+            self._let_go(link)
+            self._epoll.unregister(link.fd)
+            link.close()
+            self._resume()
+
+    def _part(self, link: Link) -> None:
+        """All is sent; whether it was read is to be seen yet."""
+        if self._links.get(link.fd) is link:
+            self._let_go(link)
+            self._partings.begin(link, self._service.host.elapsed_ms())
+            self._resume()
+
+    def _let_go(self, link: Link) -> None:
         del self._links[link.fd]
         self._deadlines.forget(link)
-        self._epoll.unregister(link.fd)
         connection = link.connection
         self._admission.leave(connection.address[0])
         connection.closed()
-        link.close()
+
+    def _resume(self) -> None:
+        """Where file descriptors had run out, there may be one now."""
         if self._acceptor is not None:
-            self._acceptor.resume()  # where file descriptors had run out, there is one now
+            self._acceptor.resume()
 
     def _close_all(self) -> None:
         self._acceptor = None
         for link in list(self._links.values()):
             self._close(link)
+        self._partings.end_all()
         for signal, _ in self._signals.values():
             signal.close()
         self._signals.clear()
@@ -308,6 +327,7 @@ class EpollPlane:
         for link in self._links.values():
             link.sock.close()
         self._links.clear()
+        self._partings.abandon()
         if self._acceptor is not None:
             self._acceptor.close()
         for descriptor in self._signals:
@@ -320,12 +340,13 @@ class EpollPlane:
         host = self._service.host
         while True:
             await host.sleep(1)
-            for link in self._deadlines.overdue(host.elapsed_ms()):
+            now = host.elapsed_ms()
+            for link in self._deadlines.overdue(now):
                 self._service.statistics.sessionless_expired += 1
                 logger.info("closing the connection of %s, which says nothing", link.connection.name)
                 self._close(link)
-            if self._acceptor is not None:
-                self._acceptor.resume()
+            self._partings.end_overdue(now)
+            self._resume()
 
 
 def _never() -> bool:

@@ -1,6 +1,6 @@
 """The sockets of the epoll plane: those of clients, how long they may be silent, and the one that listens.
 
-Their bytes are moved in ``epoll_plane``.
+Their bytes are moved in ``epoll_plane``; when there are none to be moved any more, here is how they part.
 """
 
 import logging
@@ -10,12 +10,18 @@ from collections.abc import Callable
 
 from .connection import Connection
 
-__all__ = ["Acceptor", "Deadlines", "Link"]
+__all__ = ["FAREWELL_MS", "Acceptor", "Deadlines", "Link", "Partings"]
 
 logger = logging.getLogger("pyzkserver.port")
 
 _ACCEPTS_PER_PASS = 64
 _LAST_LOOK = 65536
+FAREWELL_MS = 10_000
+"""How long a client has to take in the last that it was told."""
+MOST_DISCARDED = 8 << 20
+"""Bytes that a client may go on to send meanwhile: more than a kernel holds of what was under way already."""
+MOST_PARTING = 1024
+"""Sockets that are kept for that, so that nobody runs out of descriptors for it: the oldest is closed then."""
 _TRANSIENT_ACCEPT_ERRORS = frozenset({103, 104, 71, 4})  # ECONNABORTED, ECONNRESET, EPROTO, EINTR on Linux
 
 
@@ -26,7 +32,7 @@ class Link:
     paused it waits for nothing.  ``interest`` is what epoll was last told.
     """
 
-    __slots__ = ("connection", "deadline", "fd", "interest", "marked", "sock", "unsent")
+    __slots__ = ("connection", "deadline", "discarded", "fd", "interest", "marked", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, interest: int) -> None:
         self.sock = sock
@@ -38,6 +44,8 @@ class Link:
         """It stands in the plane's list of those to look after."""
         self.deadline: int | None = None
         """When to close it for saying or reading nothing, where no session does that."""
+        self.discarded = 0
+        """Bytes that came when nothing was to come any more."""
 
     def close(self) -> None:
         """Close the socket.  Input that nobody read would make the kernel take back what was sent last."""
@@ -77,6 +85,75 @@ class Deadlines:
         return overdue
 
 
+class Partings:
+    """Sockets that have sent all they will, and wait for their clients to have read it.
+
+    A socket that is closed with input that nobody read makes the kernel reset the connection, and whatever the
+    client has not read by then is lost.  So only the sending half is closed, and what comes is thrown away until
+    the client closes its half: for ``FAREWELL_MS``, ``MOST_DISCARDED`` bytes and ``MOST_PARTING`` sockets at most.
+    No connection belongs to these sockets any more, and no limit counts them.
+    """
+
+    def __init__(self, epoll: "select.epoll") -> None:
+        self._epoll = epoll
+        self._links: dict[int, Link] = {}  # in the order of their deadlines
+
+    def __bool__(self) -> bool:
+        return bool(self._links)
+
+    def begin(self, link: Link, now: int) -> None:
+        """Close the sending half; the link is still in the epoll.  ``now`` in elapsed milliseconds."""
+        try:
+            link.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client is gone
+            self._end(link)
+            return
+        if link.interest != select.EPOLLIN:
+            self._epoll.modify(link.fd, select.EPOLLIN)
+        link.deadline = now + FAREWELL_MS
+        if len(self._links) >= MOST_PARTING:
+            self._end(next(iter(self._links.values())))
+        self._links[link.fd] = link
+
+    def hear(self, fd: int) -> bool:
+        """If it is one of these: something came, or the end.  Whether it is."""
+        link = self._links.get(fd)
+        if link is None:
+            return False
+        try:
+            size = len(link.sock.recv(_LAST_LOOK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            size = 0
+        link.discarded += size
+        if not size or link.discarded > MOST_DISCARDED:
+            self._end(link)
+        return True
+
+    def end_overdue(self, now: int) -> None:
+        """Close those whose time is up."""
+        for link in list(self._links.values()):
+            if link.deadline is not None and now >= link.deadline:
+                self._end(link)
+
+    def end_all(self) -> None:
+        """Close all of them at once."""
+        for link in list(self._links.values()):
+            self._end(link)
+
+    def _end(self, link: Link) -> None:
+        self._links.pop(link.fd, None)
+        self._epoll.unregister(link.fd)
+        link.sock.close()
+
+    def abandon(self) -> None:
+        """In a forked child: the parent has them."""
+        for link in self._links.values():
+            link.sock.close()
+        self._links.clear()
+
+
 class Acceptor:
     """The listening socket, non-blocking, in somebody's epoll.
 
@@ -92,14 +169,15 @@ class Acceptor:
         self._listener = listener
         self._epoll = epoll
         self._accepted = accepted
-        self._listening = False
+        self.listening = False
+        """Whether it takes anybody in at the moment."""
         self.resume()
 
     def resume(self) -> None:
         """Listen, if it does not."""
-        if not self._listening:
+        if not self.listening:
             self._epoll.register(self._listener.fileno(), select.EPOLLIN)
-            self._listening = True
+            self.listening = True
 
     def close(self) -> None:
         """Close the listening socket, in this process."""
@@ -118,6 +196,6 @@ class Acceptor:
                 # Out of file descriptors, most likely: those who wait, wait until some are free.
                 logger.error("cannot accept connections for a moment: %s", error)
                 self._epoll.unregister(self._listener.fileno())
-                self._listening = False
+                self.listening = False
                 return
             self._accepted(sock, peer)

@@ -10,6 +10,7 @@ import trio
 
 from .admission import Admission, client_address, prepare_socket
 from .connection import OUTBOX_HIGH_WATER, Connection
+from .links import FAREWELL_MS, MOST_DISCARDED, MOST_PARTING
 from .service import Service
 
 __all__ = ["TaskPlane"]
@@ -17,7 +18,6 @@ __all__ = ["TaskPlane"]
 logger = logging.getLogger("pyzkserver.port")
 
 _RECEIVE = 65536
-_FAREWELL = 10.0
 
 
 class TaskPlane:
@@ -26,6 +26,7 @@ class TaskPlane:
     def __init__(self, service: Service, admission: Admission) -> None:
         self._service = service
         self._admission = admission
+        self._parting = 0
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until cancelled."""
@@ -50,18 +51,23 @@ class TaskPlane:
         """One admitted connection, from its first byte to its last."""
         wakeup = _Wakeup()
         connection = self._service.new_connection(address, lambda connection: wakeup.set())
-        try:
-            async with stream:
+        async with stream:
+            try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write, connection, stream, wakeup, nursery.cancel_scope)
                     await self._read(connection, stream, wakeup)
                     # The client says no more; what it is still owed is sent as long as the writer lives.
                     wakeup.set()
-                if not connection.aborted:
-                    await _part_politely(stream)
-        finally:
-            self._admission.leave(address[0])
-            connection.closed()
+                politely = not connection.aborted
+            finally:
+                self._admission.leave(address[0])
+                connection.closed()
+            if politely and isinstance(stream, trio.SocketStream) and self._parting < MOST_PARTING:
+                self._parting += 1
+                try:
+                    await _part(stream)
+                finally:
+                    self._parting -= 1
 
     async def _read(self, connection: Connection, stream: trio.abc.Stream, wakeup: "_Wakeup") -> None:
         grace = self._service.config.sessionless_cnxn_timeout_ms / 1000
@@ -127,7 +133,7 @@ async def _send_or_abort(
         async def watch() -> None:
             while not connection.aborted:
                 if connection.closing and scope.deadline == float("inf"):
-                    scope.deadline = trio.current_time() + _FAREWELL
+                    scope.deadline = trio.current_time() + FAREWELL_MS / 1000
                 await wakeup.wait()
             scope.cancel()
 
@@ -142,16 +148,16 @@ async def _send_or_abort(
         connection.abort()
 
 
-async def _part_politely(stream: trio.abc.Stream) -> None:
-    """Input that nobody read would make the kernel take back what was sent last."""
-    if not isinstance(stream, trio.SocketStream):
-        return
-    try:
-        await stream.send_eof()
-        if stream.socket.is_readable():
-            await stream.receive_some(_RECEIVE)
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
+async def _part(stream: trio.SocketStream) -> None:
+    """Close the sending half, and throw away what comes: as ``links.Partings`` does, and for its reasons."""
+    discarded = 0
+    with trio.move_on_after(FAREWELL_MS / 1000):
+        try:
+            await stream.send_eof()
+            while discarded <= MOST_DISCARDED and (data := await stream.receive_some(_RECEIVE)):
+                discarded += len(data)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
 
 
 class _Wakeup:

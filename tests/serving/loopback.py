@@ -61,6 +61,10 @@ class Caller:
         with trio.fail_after(PATIENCE):
             return await self.sock.recv(limit)
 
+    def hold(self, data: bytes) -> None:
+        """What was received, but is to be read as part of a frame."""
+        self._input += data
+
     async def read_frame(self) -> bytes:
         """The payload of the next frame."""
         while True:

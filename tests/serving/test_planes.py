@@ -16,7 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, trio_test, wait_all_tasks_blocked
 
-from pyzkserver.serving import epoll_plane, task_plane
+from pyzkserver.serving import epoll_plane, links, task_plane
 from pyzkserver.serving.admission import Admission
 from pyzkserver.serving.connection import OUTBOX_HIGH_WATER, Connection
 from pyzkserver.serving.epoll_plane import EpollPlane
@@ -24,7 +24,7 @@ from pyzkserver.serving.port import data_plane
 from pyzkserver.serving.task_plane import TaskPlane
 from pyzkserver.wire.requests import AddWatchRequest, OpCode
 
-from .loopback import PATIENCE, Plane, Port, open_descriptors, open_port, until
+from .loopback import PATIENCE, Caller, Plane, Port, open_descriptors, open_port, until
 from .talk import (
     CLOSE,
     PING,
@@ -469,6 +469,99 @@ async def test_a_farewell_to_one_who_talks_on(plane: Plane) -> None:
             nursery.start_soon(talk_on)
             assert (await client.read_frame())[:4] == b"\0\0\0\1"
             assert await client.gone()
+
+
+@trio_test
+async def test_large_replies_are_not_lost_behind_a_farewell(plane: Plane) -> None:
+    """Whatever a client has sent behind its closeSession: all that it was answered before arrives, however slowly
+    it reads, and then the end of the stream."""
+    data = os.urandom(300_000)
+    async with open_port(plane) as port:
+        client = await port.client(buffer=SMALL)
+        await client.do(create("/big", data))
+        behind = packets([PING] * 300_000, first_xid=99)
+        async with trio.open_nursery() as nursery:
+            calls = packets([get("/big")] * 3, first_xid=7) + packet(10, *CLOSE)
+            nursery.start_soon(client.send, calls + behind)
+            while port.service.connections:
+                client.hold(await client.receive(1000))
+            # All is said, by what the server knows: what the client has not read is in the hands of the kernels.
+            await wait_all_tasks_blocked()
+            for xid in (7, 8, 9):
+                reply = await client.read_answer()
+                assert isinstance(reply, Reply)
+                assert (reply.xid, data_of(reply)) == (xid, data)
+            assert (await client.read_frame())[:4] == (10).to_bytes(4, "big")
+            assert await client.rest() == b""
+
+
+async def parted(port: Port) -> Caller:
+    """A client to whom the server has said all, and that has not closed its end."""
+    caller = await port.call()
+    await caller.send(b"srvr")
+    assert b"Mode: standalone" in await caller.rest()
+    assert caller.port not in {each.address[1] for each in port.service.connections}
+    return caller
+
+
+@trio_test
+async def test_who_does_not_part_is_let_go_of(plane: Plane, clock: MockClock) -> None:
+    """A client that leaves its half open counts against no limit, and holds a descriptor for ten seconds only."""
+    clock.rate = 0
+    async with open_port(plane, max_cnxns=1) as port:
+        before = open_descriptors()
+        callers = [await parted(port) for _ in range(3)]
+        assert port.admission.total == 0
+        assert open_descriptors() == before + 6
+        clock.jump(9.5)
+        await wait_all_tasks_blocked()
+        assert open_descriptors() == before + 6
+        clock.jump(1.5)
+        await until(lambda: open_descriptors() == before + 3)
+        for caller in callers:
+            caller.close()
+
+
+@trio_test
+async def test_who_talks_on_for_ever_is_cut_off(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is thrown away has a bound, too: then the connection is reset."""
+    monkeypatch.setattr(links, "MOST_DISCARDED", 1_000_000)
+    monkeypatch.setattr(task_plane, "MOST_DISCARDED", 1_000_000)
+    async with open_port(plane) as port:
+        caller = await parted(port)
+        await caller.send(bytes(900_000))
+        with pytest.raises(ConnectionError):
+            await caller.send(bytes(100_000_000))
+
+
+@trio_test
+async def test_only_so_many_part_at_a_time(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many leave their half open, sockets are closed as soon as all is sent: the oldest, or the newest."""
+    monkeypatch.setattr(links, "MOST_PARTING", 2)
+    monkeypatch.setattr(task_plane, "MOST_PARTING", 2)
+    async with open_port(plane) as port:
+        before = open_descriptors()
+        for _ in range(6):
+            await parted(port)
+        await until(lambda: open_descriptors() == before + 6 + 2)
+
+
+@trio_test
+async def test_descriptors_are_for_those_who_come(clock: MockClock) -> None:
+    """Where there are none left, those who part are closed for them at once."""
+    clock.rate = 0
+    async with open_port(EpollPlane) as port:
+        for _ in range(2):
+            await parted(port)
+        sock = trio.socket.socket()
+        try:
+            with no_descriptors_left():
+                await sock.connect(("127.0.0.1", port.number))
+                await sock.send(b"srvr")
+                with trio.fail_after(PATIENCE):
+                    assert await sock.recv(1000)
+        finally:
+            sock.close()
 
 
 @trio_test
