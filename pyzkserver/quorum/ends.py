@@ -2,7 +2,15 @@
 
 from pyzkserver.errors import PyzkserverError
 
-__all__ = ["LeaderLost", "LearnerRefused", "QuorumLost", "Reconfigured", "first_of", "new_leader"]
+__all__ = [
+    "LeaderLost",
+    "LearnerGone",
+    "LearnerRefused",
+    "QuorumLost",
+    "Reconfigured",
+    "first_of",
+    "new_leader",
+]
 
 
 class QuorumLost(PyzkserverError):
@@ -26,6 +34,10 @@ class Reconfigured(PyzkserverError):
 
 class LearnerRefused(PyzkserverError):
     """A learner's connection ends, and nothing else: it cannot follow this leader, or does not behave."""
+
+
+class LearnerGone(LearnerRefused):
+    """A learner's connection ended, and it did nothing wrong."""
 
 
 def first_of(group: BaseException) -> BaseException:

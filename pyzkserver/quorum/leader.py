@@ -19,6 +19,7 @@ from .config_node import furnish_config
 from .ends import LearnerRefused, QuorumLost, Reconfigured
 from .leading import Leading
 from .learner_handler import LearnerHandler
+from .learner_port import LearnerPort
 from .local import Local
 from .members import Members, Tracker
 from .proposals import Proposals
@@ -65,8 +66,7 @@ class Leader:
     async def run(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> NoReturn:
         """Lead until the quorum is lost.  Raises QuorumLost."""
         async with trio.open_nursery() as nursery:
-            for listener in listeners:
-                nursery.start_soon(self._accept, listener, nursery)
+            nursery.start_soon(LearnerPort(self).serve, listeners)
             await self._discover()
             nursery.start_soon(self.local.history.keep, self.leading.replica)
             await self._synchronize()
@@ -74,16 +74,6 @@ class Leader:
             nursery.start_soon(self._keep_up)
             await self._keep_quorum()
         raise AssertionError("a leader ends by an exception")
-
-    async def _accept(self, listener: trio.abc.Listener[trio.abc.Stream], nursery: trio.Nursery) -> None:
-        while True:
-            try:
-                stream = await listener.accept()
-            except OSError as error:
-                logger.warning("cannot accept a learner: %s", error)
-                await self.local.host.sleep(0.1)
-                continue
-            nursery.start_soon(LearnerHandler(self, stream).run)
 
     # discovery
 

@@ -29,7 +29,7 @@ from pyzkserver.wire.quorum import (
     split_request,
 )
 
-from .ends import LearnerRefused, QuorumLost, first_of
+from .ends import LearnerGone, LearnerRefused, QuorumLost, first_of
 from .outbox import Outbox
 from .syncplan import Sources, beginning_of, plan_sync
 
@@ -82,20 +82,32 @@ class LearnerHandler:
 
     async def run(self) -> None:
         """Serve the learner until either side ends.  A bad one costs its connection only."""
+        level = logging.WARNING
         try:
             async with self._stream:
                 with self._scope:
                     await self._converse()
-        except* (LearnerRefused, QuorumLost) as refused:
+        except* (LearnerGone, QuorumLost) as gone:
+            self._reason, level = str(first_of(gone)), logging.INFO
+        except* LearnerRefused as refused:
             self._reason = str(first_of(refused))
         except* (PacketError, DecodeError) as damaged:
             self._reason = f"it sent what cannot be read: {first_of(damaged)}"
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            self._reason = self._reason or "the connection broke"
+            self._reason, level = self._reason or "the connection broke", logging.INFO
         finally:
             self._synchronized()
             self._leader.unregister(self)
-        logger.info("learner %s is gone: %s", self.name, self._reason or "it closed the connection")
+        self._say_why(level)
+
+    def _say_why(self, level: int) -> None:
+        """Each time of one that was up to date; of all others not so often that they fill the log."""
+        if self.in_broadcast and level == logging.INFO:
+            logger.info("learner %s is gone: %s", self.name, self._reason)
+        else:
+            text = "closing the connection of learner %s to the quorum port: %s"
+            about = self.sid if self.sid in self._local.members else None
+            self._local.complaints.say(text, self.name, self._reason, level=level, about=about)
 
     @property
     def name(self) -> str:
@@ -141,6 +153,8 @@ class LearnerHandler:
             self.sid = int.from_bytes(info[:8], signed=True)
         if len(info) >= 12:
             version = int.from_bytes(info[8:12], signed=True)
+        if self.sid == self._local.sid:
+            raise LearnerRefused("it has this leader's own id: one of the two myid files is wrong")
         if version < PROTOCOL_VERSION:
             raise LearnerRefused(f"it speaks protocol version 0x{version:x}, of a server before 3.4")
         if len(info) >= 20:
@@ -168,7 +182,7 @@ class LearnerHandler:
         with trio.move_on_after(self._patience):
             data = bytes(await self._stream.receive_some(_RECEIVE))
             if not data:
-                raise LearnerRefused("it closed the connection")
+                raise LearnerGone("it closed the connection")
             return data
         raise LearnerRefused(f"nothing was heard of it for {self._patience:g} s")
 

@@ -11,6 +11,7 @@ from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.txnlog import NullLog, TransactionLog
 
+from .complaints import Complaints
 from .config_files import BesideSnapshots, ConfigFiles, Keeping, Nowhere
 from .following import LearnerSessions
 from .history import History
@@ -59,6 +60,8 @@ class Local:
         self._files: Keeping = Nowhere()
         self.members_changed: Callable[[], None] = _ignore
         """Called when another configuration has come into force."""
+        self.complaints = Complaints(logger)
+        """About what comes by the quorum port."""
         self.history = history
         self.clients = clients
         self.soon = soon

@@ -18,6 +18,7 @@ from .election import Election
 from .ends import LeaderLost, QuorumLost, Reconfigured, first_of, new_leader
 from .leader import Leader
 from .learner import Learner
+from .learner_port import Listener, open_listeners
 from .local import Local
 from .members import Address, Members
 
@@ -29,8 +30,6 @@ _FAREWELL = 0.01
 """Seconds in which replies leave."""
 _GRACE_MS = 2000
 """How long a member looks for a leader at least before it serves readers."""
-
-Listener = trio.abc.Listener[trio.abc.Stream]
 
 
 class Peer:
@@ -182,7 +181,7 @@ class Peer:
         if listeners is not None:
             await self.leader.run(listeners)
         try:
-            opened = self._listen()
+            opened = open_listeners(self.local)
         except OSError as error:
             await self._pause(1000)
             raise QuorumLost(f"no learner could connect: {error}") from None
@@ -191,24 +190,6 @@ class Peer:
         finally:
             for listener in opened:
                 await trio.aclose_forcefully(listener)
-
-    def _listen(self) -> list[Listener]:
-        """The addresses where learners come to (``Leader.createServerSocket``)."""
-        local = self.local
-        addresses = local.members[local.sid].quorum_addresses
-        opened: list[Listener] = []
-        try:
-            for address in addresses:
-                host = "0.0.0.0" if local.config.quorum_listen_on_all_ips else address.host
-                try:
-                    opened.append(local.host.open_listener(host, address.port))
-                except OSError as error:
-                    raise OSError(f"{address} cannot be listened on: {error}") from None
-        except OSError:
-            for listener in opened:
-                trio.lowlevel.spawn_system_task(trio.aclose_forcefully, listener)
-            raise
-        return opened
 
     async def _learn(self, leader: int) -> None:
         voting = not self.local.observer

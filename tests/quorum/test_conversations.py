@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import trio
 
-from pyzkserver.quorum.ends import LeaderLost
+from pyzkserver.quorum.ends import LeaderLost, LearnerRefused
+from pyzkserver.quorum.leader import Leader
 from pyzkserver.quorum.learner import Learner
+from pyzkserver.quorum.learner_port import STRANGERS
 from pyzkserver.quorum.members import Address
 from pyzkserver.state.acl import OPEN_ACL
 from pyzkserver.state.transaction import Transaction
@@ -207,18 +209,28 @@ async def test_what_is_under_way_is_forwarded_to_who_comes(stage: Stage) -> None
 
 
 BAD_BEGINNINGS = [
-    ("garbage", b"\x7f" * 200),
-    ("not a learner", short_packet(P.ACK, 1)),
-    ("a length beyond the limit", bytes.fromhex("0000000b 0000000000000000 7fffffff")),
-    ("of a server before 3.4", packet(P.FOLLOWERINFO, 0, info(version=1))),
-    ("no info at all", packet(P.FOLLOWERINFO, 0, b"")),
-    ("a newer configuration", packet(P.FOLLOWERINFO, 0, info(config=5 << 32))),
+    ("garbage", b"\x7f" * 200, "it sent what cannot be read"),
+    ("a request of the web", b"GET / HTTP/1.1\r\nHost: member\r\n\r\n", "it sent what cannot be read"),
+    ("not a learner", short_packet(P.ACK, 1), "ACK where FOLLOWERINFO or OBSERVERINFO was due"),
+    (
+        "a length beyond the limit",
+        bytes.fromhex("0000000b 0000000000000000 7fffffff ffffffff"),
+        "it sent what cannot be",
+    ),
+    ("of a server before 3.4", packet(P.FOLLOWERINFO, 0, info(version=1)), "of a server before 3.4"),
+    ("no info at all", packet(P.FOLLOWERINFO, 0, b""), "of a server before 3.4"),
+    ("a newer configuration", packet(P.FOLLOWERINFO, 0, info(config=5 << 32)), "is newer than this leader's"),
+    ("the leader's own id", packet(P.FOLLOWERINFO, 0, info(2)), "this leader's own id"),
     (
         "a learner that sends what only leaders do",
         packet(P.FOLLOWERINFO, 0, info()) + short_packet(P.COMMIT, 5),
+        "COMMIT where ACKEPOCH was due",
     ),
-    ("ahead of the leader", packet(P.FOLLOWERINFO, 0, info()) + packet(P.ACKEPOCH, 1 << 40, b"\0\0\0\7")),
-    ("a short ACKEPOCH", packet(P.FOLLOWERINFO, 0, info()) + packet(P.ACKEPOCH, 0, b"\0")),
+    (
+        "a short ACKEPOCH",
+        packet(P.FOLLOWERINFO, 0, info()) + packet(P.ACKEPOCH, 0, b"\0"),
+        "ACKEPOCH with 1 bytes",
+    ),
 ]
 
 
@@ -241,26 +253,96 @@ async def still_leads(leader: Member) -> None:
     await client.create("/afterwards")
 
 
-@pytest.mark.parametrize(("what", "raw"), BAD_BEGINNINGS, ids=[what for what, _ in BAD_BEGINNINGS])
+@pytest.mark.parametrize(
+    ("what", "raw", "complaint"), BAD_BEGINNINGS, ids=[what for what, _, _ in BAD_BEGINNINGS]
+)
 def test_a_bad_beginning_costs_its_connection(
-    what: str, raw: bytes, caplog: pytest.LogCaptureFixture
+    what: str, raw: bytes, complaint: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing else: the leader goes on, and says once who was turned away."""
+    """Nothing else: the leader goes on, and says once who was turned away, however often it comes."""
 
     @staged()
     async def scenario(stage: Stage) -> None:
         leader = await led(stage)
-        wire = await call(stage, leader)
+        assert leader.sid == 2
         caplog.clear()
-        await wire.say(raw)
-        assert await wire.is_closed()
+        for _ in range(5):
+            wire = await call(stage, leader)
+            await wire.say(raw)
+            assert await wire.is_closed()
         await still_leads(leader)
 
     caplog.set_level("INFO", logger="pyzkserver.quorum")
     scenario()
-    said = [record for record in caplog.records if " is gone: " in record.getMessage()]
-    assert len([record for record in said if "connection" not in record.getMessage()]) <= 1
-    assert "it closed the connection" not in said[0].getMessage()
+    [said] = caplog.records
+    assert complaint in said.getMessage()
+    assert said.levelname == "WARNING"
+
+
+@staged()
+async def test_who_holds_more_than_the_leader_is_turned_away(stage: Stage) -> None:
+    """While the epoch is not accepted, for then another one had better lead (``Leader.waitForEpochAck``)."""
+    stage.all[1].open()
+    local = stage.all[1].local
+    leader = Leader(local, lambda epoch: None)
+    for current, zxid in ((1, 0), (0, 1)):
+        with pytest.raises(LearnerRefused, match="it has more than this leader"):
+            await leader.accept_epoch(3, current, zxid)
+    local.history.store.close()
+
+
+def test_who_comes_and_goes_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """As something does that only looks whether the port is open."""
+
+    @staged()
+    async def scenario(stage: Stage) -> None:
+        leader = await led(stage)
+        caplog.clear()
+        for _ in range(50):
+            await (await call(stage, leader)).stream.aclose()
+        await trio.sleep(61)
+        await (await call(stage, leader)).stream.aclose()
+        await still_leads(leader)
+
+    caplog.set_level("INFO", logger="pyzkserver.quorum")
+    scenario()
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "(not known yet) to the quorum port: " in first
+    assert "(49 more since this was last said)" in second
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", packet(P.FOLLOWERINFO, 0, info(77)), packet(P.FOLLOWERINFO, 0, info(1))],
+    ids=["silent", "unknown", "1"],
+)
+def test_a_flood_of_connections_keeps_no_member_out(raw: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """So many may stand there and not be who they say: whoever came first goes, and members get in."""
+
+    @staged()
+    async def scenario(stage: Stage) -> None:
+        leader = await led(stage)
+        caplog.clear()
+        flood = []
+        for _ in range(5 * STRANGERS):
+            flood.append(await call(stage, leader))
+            if raw:
+                await flood[-1].say(raw)
+            if len(flood) % 50 == 0:
+                await trio.sleep(0)
+        await following(stage, leader)
+        open_ = 0
+        for wire in flood:
+            with trio.move_on_after(0.001) as scope:
+                await wire.is_closed()
+            open_ += scope.cancelled_caught
+        assert open_ <= STRANGERS + 1, "one may be the member that it says it is"
+        await still_leads(leader)
+
+    caplog.set_level("INFO", logger="pyzkserver.quorum")
+    scenario()
+    [said] = [record for record in caplog.records if "learner 3 gets" not in record.getMessage()]
+    assert "connections of which no learner has come" in said.getMessage()
 
 
 @learned
@@ -292,6 +374,23 @@ async def test_a_follower_that_sends_nonsense_later_is_given_up(
     """A broken REQUEST, in the middle of everything."""
     await wire.say(packet(P.REQUEST, -1, b"short"))
     assert await wire.is_closed()
+
+
+@learned
+async def test_a_flood_of_packets_holds_up_nobody(stage: Stage, wire: Wire, leader: Member) -> None:
+    """Whatever a learner says, others are served between two of its pieces."""
+    client = await Client.new(leader.replica)
+    flood = trio.CancelScope()
+
+    async def say_much(packets: bytes) -> None:
+        with flood:
+            while True:
+                await wire.say(packets)
+
+    stage.nursery.start_soon(say_much, (packet(P.PING, 0, b"") + packet(P.ACK, 1 << 40)) * 2000)
+    for number in range(20):
+        await client.create(f"/{number}")
+    flood.cancel()
 
 
 @learned
