@@ -365,7 +365,14 @@ class Ensemble:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        try:
+            if self._loop is not None and any(member.is_running for member in self):
+                self._loop.soon(self._end_all)
+                for member in self:
+                    if member.is_running:
+                        await told(member._stop)
+        finally:
+            self.stop()  # has nothing to wait for any more, unless this was cancelled
 
     def _begin_waiting(self, tell: Callable[[], None]) -> None:
         async def wait() -> None:

@@ -3,6 +3,7 @@
 import gc
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -258,6 +259,26 @@ def test_under_trio() -> None:
             return ensemble.describe()
 
     assert "leader" in trio.run(main)
+
+
+def test_leaving_under_trio_holds_up_nobody() -> None:
+    """The members' thread is busy until another task of the caller's loop has had its turn."""
+
+    async def main() -> bool:
+        gate, passed = threading.Event(), []
+        async with trio.open_nursery() as nursery:
+            async with Ensemble(3) as ensemble:
+                assert ensemble._loop is not None
+                ensemble._loop.soon(lambda: passed.append(gate.wait(10)))
+
+                async def open_the_gate() -> None:
+                    gate.set()
+
+                nursery.start_soon(open_the_gate)
+            assert not any(member.is_running for member in ensemble)
+        return passed == [True]
+
+    assert trio.run(main)
 
 
 def test_watches_fire_at_other_members(ensemble: Ensemble, client: KazooClient) -> None:
