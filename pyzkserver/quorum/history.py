@@ -165,6 +165,9 @@ class History:
         log = self.store.log
         if log is None or log.synced >= log.appended:
             return
+        if log.failure is not None:
+            # That was told before anybody waited here: nobody will hear of it once more.
+            raise log.failure
         done = trio.Event()
         inform, fail = log.durable, log.failed
 
@@ -182,8 +185,8 @@ class History:
             await done.wait()
         finally:
             log.durable, log.failed = inform, fail
-        if log.synced < log.appended:
-            raise StorageFailed("the transaction log could not be written to its end")
+        if log.failure is not None:
+            raise log.failure
 
     # what a leader makes of it
 

@@ -105,6 +105,11 @@ class FileLog:
             self.soon(self._flush)
 
     @property
+    def failure(self) -> StorageFailed | None:
+        """What ended it: nothing that comes after that will ever be durable."""
+        return self._failure
+
+    @property
     def flushing(self) -> bool:
         """Whether a group is with the worker."""
         return self.writing > self.synced and self._failure is None

@@ -209,6 +209,31 @@ def test_a_full_disk_ends_a_member_and_no_other() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("call", range(1, 9))
+def test_a_disk_that_is_full_before_its_member_is_synchronized(call: int) -> None:
+    """It fails while more packets are still to come: NEWLEADER finds a log that takes nothing any more.
+
+    (Found by the seeds: the member waited for a flush that nobody was going to do, for ever.)
+    """
+
+    async def story(stage: Stage) -> None:
+        leader = await stage.formed()
+        late, well = stage.others(leader)
+        asker = await stage.asker(well)
+        await asker.do(create("/a"))
+        late.stop()
+        await asker.do(*(set_data("/a", b"%1500d" % number) for number in range(50)))
+        stage.network.buffer = 4000
+        stage.begin(late.sid)
+        await stage.until(lambda: len(stage.said(f"m{leader.sid} → m{late.sid}  DIFF")) == 2)
+        late.disk.fail_at(call, 28)
+        await stage.until(lambda: stage.said(f"m{late.sid} gives up"))
+        await stage.settled()
+        assert stage.data(late, "/a") == b"%1500d" % 49
+
+    play(story)
+
+
 # --- members that come late ---------------------------------------------------------------------------------
 
 
