@@ -153,6 +153,10 @@ class Config:
             if key.refused:
                 raise _FieldError(f"{key.refused}: remove this setting", name, value=given)
             if isinstance(key.kind, Whole) and value != given:
+                if (
+                    given < 0
+                ):  # Apache's servers take it for 0 in a file; what a program means by it nobody knows
+                    raise _FieldError(f"must be {key.kind.allowed_keyword}", name, value=given)
                 self._note(name, f"is raised from {given} to {value}")
             if key.note:
                 self._note(name, key.note)

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from .storage.disk import RealDisk
+from .storage.store import LOCK_FILE
+
 __all__ = ["run"]
 
 _DESCRIPTION = """\
@@ -107,10 +110,33 @@ class _LocalEnsemble:
         self._tick_time = options.tick_time
         self._size = options.size
         self._count = options.size + options.observers
-        ports = range(options.port, options.port + self._count) if options.port else [0] * self._count
+        self._locked = contextlib.ExitStack()
+        with contextlib.ExitStack() as undone:
+            undone.callback(self._locked.close)
+            self._lock()
+            self._reserve_ports(options.port)
+            undone.pop_all()
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def _lock(self) -> None:
+        """Have the directory to itself.  Raises OSError where it, or that of a member, is in use."""
+        disk = RealDisk()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        members = [self._directory / str(sid) / "data" for sid in range(1, self._count + 1)]
+        with contextlib.ExitStack() as seen:
+            for each in (self._directory, *filter(Path.is_dir, members)):
+                unlock = disk.lock(each / LOCK_FILE)
+                if unlock is None:
+                    raise OSError(
+                        f"{each} is in use by another process: stop that one, or choose another --data-dir"
+                    )
+                # What belongs to a member is only looked at: the member will lock it.
+                (self._locked if each is self._directory else seen).callback(unlock)
+
+    def _reserve_ports(self, first: int) -> None:
+        ports = range(first, first + self._count) if first else [0] * self._count
         self._clients = [_reserved(port) for port in ports]
         self._links = [(_reserved(0), _reserved(0)) for _ in range(self._count)]
-        self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
     def hosts(self) -> str:
@@ -202,6 +228,7 @@ class _LocalEnsemble:
                 process.stdin.close()
         for reserved in (*self._clients, *(one for pair in self._links for one in pair)):
             reserved.close()
+        self._locked.close()
 
 
 def _reserved(port: int) -> socket.socket:

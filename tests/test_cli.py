@@ -19,6 +19,7 @@ from pyzkserver import cli, ensemble, terminal
 from pyzkserver._version import __version__
 from pyzkserver.config import FOUR_LETTER_WORDS, Config
 from pyzkserver.errors import PyzkserverError
+from pyzkserver.storage.disk import RealDisk
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30
@@ -434,6 +435,35 @@ def test_a_port_that_is_taken_keeps_an_ensemble_from_starting() -> None:
     assert done.returncode == 1
     assert f"port {port} is taken" in done.stderr
     assert done.stderr.count("\n") == 1, "a traceback is for nobody"
+
+
+@pytest.mark.parametrize("used", ["", "2/data"])
+def test_a_directory_that_is_in_use_is_left_alone(
+    used: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By another ensemble, or by a member that is left of one: nothing is written over what they go by."""
+    (tmp_path / "2" / "data").mkdir(parents=True)
+    (tmp_path / "2" / "zoo.cfg").write_text("theirs")
+    unlock = RealDisk().lock(tmp_path / used / "pyzkserver.lock")
+    assert unlock is not None
+    try:
+        assert ensemble.run(["3", "--port", "0", "--data-dir", str(tmp_path)]) == 1
+    finally:
+        unlock()
+    told = capsys.readouterr().err
+    assert f"{tmp_path / used} is in use" in told
+    assert "--data-dir" in told
+    assert (tmp_path / "2" / "zoo.cfg").read_text() == "theirs"
+    assert not (tmp_path / "1").exists()
+
+
+def test_a_second_ensemble_on_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first one's lock is what it meets; when the first has stopped, it may begin."""
+    options = ensemble._parse(["2", "--port", "0", "--data-dir", str(tmp_path)])
+    first = ensemble._LocalEnsemble(options, tmp_path)
+    assert ensemble.run(["2", "--port", "0", "--data-dir", str(tmp_path)]) == 1
+    first.stop()
+    ensemble._LocalEnsemble(options, tmp_path).stop()
 
 
 @pytest.mark.parametrize(

@@ -614,6 +614,14 @@ def test_numbers_below_a_minimum_are_raised_with_a_note(zoo_cfg):
     assert "snap_count is raised from 0 to 2" in Config(snap_count=0).notes
 
 
+def test_a_keyword_below_zero_is_refused():
+    """A file may say -1, which Apache's server takes for 0; in a program it is a mistake, not "no limit"."""
+    assert keyword_refusal(max_client_cnxns=-1) == (
+        "max_client_cnxns=-1: must be a whole number from 0 to 2147483647"
+    )
+    assert keyword_refusal(snap_count=-3).startswith("snap_count=-3: must be a whole number from 2 to ")
+
+
 def test_notes_do_not_repeat_values(zoo_cfg):
     path = zoo_cfg(
         *ADDRESS, "ssl.keyStore.password=hush", "DigestAuthenticationProvider.superDigest=super:hush"

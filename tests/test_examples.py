@@ -235,7 +235,7 @@ def test_a_member_that_was_restarted(server: pyzkserver.Server, alice: KazooClie
 
 def test_work_is_done_in_order(alice: KazooClient, bob: KazooClient) -> None:
     """Each item once."""
-    mine, theirs = WorkQueue(alice, "/work"), WorkQueue(bob, "/work")
+    mine, theirs = WorkQueue(alice, "/jobs"), WorkQueue(bob, "/jobs")
     for item in (b"1", b"2", b"3"):
         mine.put(item)
     done: list[bytes] = []
@@ -249,19 +249,19 @@ def test_work_is_done_in_order(alice: KazooClient, bob: KazooClient) -> None:
 @pytest.mark.parametrize("op", ["create", "get", "delete", "get_children"])
 def test_work_through_lost_replies(server: pyzkserver.Server, alice: KazooClient, op: str) -> None:
     """Whichever reply is lost, each item is put once and done once."""
-    queue, done = WorkQueue(alice, "/work"), []
-    with server.faults.lose_reply(op, "/work/**", after=1, times=1):
+    queue, done = WorkQueue(alice, "/jobs"), []
+    with server.faults.lose_reply(op, "/jobs/**", after=1, times=1):
         for item in (b"1", b"2"):
             queue.put(item)
         while queue.work(done.append):
             pass
     assert done == [b"1", b"2"]
-    assert len(server.tree("/work")) == 3
+    assert len(server.tree("/jobs")) == 3
 
 
 def test_work_of_one_who_died(server: pyzkserver.Server, alice: KazooClient, bob: KazooClient) -> None:
     """Is done by another when the claim is gone, and not before."""
-    mine, theirs = WorkQueue(alice, "/work"), WorkQueue(bob, "/work")
+    mine, theirs = WorkQueue(alice, "/jobs"), WorkQueue(bob, "/jobs")
     mine.put(b"1")
     done: list[bytes] = []
 
@@ -279,10 +279,10 @@ def test_work_that_is_claimed_by_another(
     server: pyzkserver.Server, alice: KazooClient, bob: KazooClient
 ) -> None:
     """Two reach for the same item, and one has it."""
-    mine, theirs = WorkQueue(alice, "/work"), WorkQueue(bob, "/work")
+    mine, theirs = WorkQueue(alice, "/jobs"), WorkQueue(bob, "/jobs")
     mine.put(b"1")
     done: list[bytes] = []
-    with server.faults.hold("create", "/work/claims/*", client=alice) as held:
+    with server.faults.hold("create", "/jobs/claims/*", client=alice) as held:
         slow = in_thread(lambda: mine.work(done.append))
         held.wait_hit()
         assert theirs.work(lambda item: held.release())

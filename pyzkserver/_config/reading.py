@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pyzkserver._config.keys import Key, Where
 from pyzkserver._config.properties import Setting
 from pyzkserver._config.table import SILENT_PROPERTIES, find, names_of, suggestion
-from pyzkserver._config.values import Numbered, parse_integer
+from pyzkserver._config.values import Numbered, Whole, parse_integer
 from pyzkserver.errors import ConfigError
 
 __all__ = ["Origin", "Reading"]
@@ -96,6 +96,10 @@ class Reading:
             if key.note:
                 self.notes.append(f"{origin.key} {key.note}")
             return
+        if isinstance(key.kind, Whole):
+            given, value = value, key.kind.check(value)
+            if value != given:
+                self.notes.append(f"{origin.key} is raised from {given} to {value}")
         if number is not None:
             lines = self.values.get(key.field, ())
             assert isinstance(lines, tuple)

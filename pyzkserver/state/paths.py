@@ -51,7 +51,9 @@ def invalid_reason(path: str | None) -> str | None:
     refused = _REFUSED.search(path)
     if refused is None:
         return None
-    return f"{refused.group()!r} at {refused.start()} is not allowed in a path"
+    what = {"//": "an empty name", "/.": "a relative name", "/..": "a relative name"}.get(refused.group())
+    where = f"at {refused.start()}"
+    return f"{what} {where}" if what else f"{refused.group()!r} {where} is not allowed in a path"
 
 
 def validate(path: str | None, start: int = 0) -> None:

@@ -22,14 +22,15 @@ from .purge import purge
 from .recovery import DataDirectoryError, Recovered, catch_up, log_files, recover, snapshot_files
 from .snapshots import Snapshotter, clear_unfinished, write_snapshot
 
-__all__ = ["Store"]
+__all__ = ["LOCK_FILE", "Store"]
 
 logger = logging.getLogger("pyzkserver.storage")
 
 T = TypeVar("T")
 
 _VERSION = "version-2"
-_LOCK = "pyzkserver.lock"
+LOCK_FILE = "pyzkserver.lock"
+"""Locked while a server, or an ensemble of a command's, has a directory."""
 _PROBE = "unfinished.write-test"
 _HOUR = 3600.0
 _IN_MEMORY = Path("/memory")
@@ -79,7 +80,7 @@ class Store:
         try:
             self._make_directories()
             for directory in self._both(self.snapshots.parent, self.logs.parent):
-                self._lock(directory / _LOCK)
+                self._lock(directory / LOCK_FILE)
             self._check_contents()
             clear_unfinished(self._disk, self.snapshots)
             for directory in self._both(self.snapshots, self.logs):

@@ -13,7 +13,7 @@ from pyzkserver.tools.forms import data_text, hex64, path_text
 
 from .contents import IMPLIED, Tree, znodes_of
 from .sessions import session_id_of
-from .views import Views
+from .views import WATCH_KINDS, Views
 
 __all__ = ["Assertions"]
 
@@ -106,7 +106,12 @@ class Assertions(Views):
     def assert_watched(
         self, path: str, *, by: object = None, kind: str | None = None, within: float = 0.0
     ) -> None:
-        """Somebody watches the path: ``by`` this client or session, with a watch of this ``kind`` (``WatchView``)."""
+        """Somebody watches the path: ``by`` this client or session, with a watch of this ``kind`` (``WatchView``).
+
+        Raises ValueError for a kind that there is not.
+        """
+        if kind is not None and kind not in WATCH_KINDS:
+            raise ValueError(f"no watch is of the kind {kind!r}; there are {', '.join(WATCH_KINDS)}")
         session_id = None if by is None else session_id_of(by)
 
         def judge() -> str:

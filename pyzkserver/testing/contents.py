@@ -13,13 +13,15 @@ from typing import Any, TypeAlias, Union
 
 from pyzkserver.errors import PyzkserverError
 from pyzkserver.state.acl import OPEN_ACL
+from pyzkserver.state.node import ttl_owner
+from pyzkserver.state.paths import invalid_reason
 from pyzkserver.state.savepoint import Savepoint
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage import snapfile
 from pyzkserver.storage.damage import SnapshotDamaged
 from pyzkserver.storage.logfile import zxid_of
 from pyzkserver.tools.document import Doubled
-from pyzkserver.tools.forms import read_acl
+from pyzkserver.tools.forms import path_text, read_acl
 from pyzkserver.wire.records import ACL, Id
 
 __all__ = ["IMPLIED", "Contents", "ContentsError", "State", "Tree", "Znode", "contents_of", "znodes_of"]
@@ -114,6 +116,8 @@ def _gather(tree: Mapping[Any, Any], above: str, found: dict[str, Znode]) -> Non
             raise ContentsError(f"{above or '/'}: {name!r} is no name: names and paths are text")
         name = name.strip("/")
         path = f"{above}/{name}" if name else above
+        if path and (reason := invalid_reason(path)):
+            raise ContentsError(f"{path_text(path)} cannot be a path: {reason}")
         if isinstance(value, Mapping):
             _enter(path, IMPLIED, found)
             _gather(value, path, found)
@@ -135,6 +139,9 @@ def _znode(value: Any, path: str) -> Znode:
         raise ContentsError(
             f"{path}: {znode.data!r} is no data: that is bytes, text, None, a Znode, or a mapping of children"
         )
+    if znode.ttl is not None and (znode.container or ttl_owner(znode.ttl) is None):
+        kind = "a container has no ttl" if znode.container else "that is from 1 to 1,099,511,627,775 ms"
+        raise ContentsError(f"{path}: ttl={znode.ttl}: {kind}")
     try:
         znode.acl_entries()
         znode.data_bytes()

@@ -16,7 +16,7 @@ from pyzkserver.state.tree import Applied
 from pyzkserver.wire.requests import DeleteContainerRequest, OpCode
 
 from .clock import MovableHost
-from .sessions import session_ids_of
+from .sessions import check_sessions, session_ids_of
 
 __all__ = ["Control", "Told"]
 
@@ -47,7 +47,7 @@ class Control(ABC):
         Sessions without a connection expire if their time is up; emptied containers and TTL nodes that are due
         are deleted.  Sessions of connected clients live on: the time that passed is not held against them.
         ``expire`` names those (by session id or kazoo client, one or several) that are to count as silent
-        meanwhile; True means all.
+        meanwhile; True means all.  Raises ValueError for a session that is not there.
         """
         if seconds < 0:
             raise ValueError(f"time goes forward only: advance({seconds})")
@@ -59,7 +59,9 @@ class Control(ABC):
         sessions = replica.sessions
         target = host.elapsed_ms() + milliseconds
         if silent is not None:
-            for session_id in self._live_sessions() - silent:
+            live = self._live_sessions()
+            check_sessions(silent, sessions, live)
+            for session_id in live - silent:
                 if (session := sessions.by_id.get(session_id)) is not None:
                     sessions.touch(session, target)
         begun_at, told = host.offset_ms, Told()

@@ -17,7 +17,9 @@ import trio
 
 from pyzkserver.config import FOUR_LETTER_WORDS, Config
 from pyzkserver.quorum.peer import Peer
+from pyzkserver.serving.connection import Connection
 from pyzkserver.serving.port import PortUnavailable
+from pyzkserver.state.sessions import Session
 from pyzkserver.storage.memory_disk import MemoryDisk
 from pyzkserver.wire.election import ServerState
 
@@ -113,6 +115,15 @@ class EnsembleMember(Server):
     def is_leader(self) -> bool:
         """Whether it leads, and serves."""
         return self.mode == "leader"
+
+    def _connection_of(self, session: Session) -> tuple[Connection | None, str]:
+        """Members know all sessions, but have the connections of their own clients only."""
+        for member in (self, *self.ensemble):
+            if member.is_running:
+                for connection in member.running.service.connections:
+                    if connection.session_id == session.id and connection.session is not None:
+                        return connection, "" if member is self else member.name
+        return None, ""
 
     # time
 

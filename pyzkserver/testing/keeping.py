@@ -16,7 +16,7 @@ from pyzkserver.wire.requests import CreateRequest, CreateTTLRequest, DeleteRequ
 
 from .contents import IMPLIED, Contents, ContentsError, State, Tree, Znode, contents_of, znodes_of
 from .control import Control, Told
-from .sessions import session_id_of, session_ids_of
+from .sessions import check_sessions, session_ids_of
 
 __all__ = ["Keeping"]
 
@@ -92,28 +92,32 @@ class Keeping(Control):
 
         Afterwards exactly the sessions of that state exist, and those of ``keep`` (kazoo clients or session ids) that
         are connected: who has one of them stays connected, all others are cut off, and their sessions are gone.
-        Watches of those who stay are told of each difference.  Zxids do not go back.  Raises ContentsError.
+        Watches of those who stay are told of each difference.  Zxids do not go back.  Raises ContentsError, and
+        ValueError for a session that is not there.
         """
-        stay = frozenset((*session_ids_of(keep), *self._kept))
+        stay = session_ids_of(keep)
         read = contents_of(contents)
         if isinstance(read, State):
-            self.run(self._put_back, read, stay)
+            self.run(self._restore, read, stay)
         else:
-            empty = State(Savepoint(new_tree(self.config)), {})
-            self.run(self._put_back, empty, stay)
+            self.run(self._restore, State(Savepoint(new_tree(self.config)), {}), stay)
             self.run(self._put, read)
+
+    def _restore(self, state: State, keep: Iterable[int]) -> None:
+        check_sessions(keep, self.running.replica.sessions)
+        self._put_back(state, frozenset((*keep, *self._kept)))
 
     def reset(self, *, keep: object | Iterable[object] = ()) -> None:
         """Make a server in memory hold what it began with, as ``restore`` does.
 
         Faults are over, and the recording and the counters begin anew.  The clock stays where it is.
         """
-        self.run(self._reset, frozenset((*session_ids_of(keep), *self._kept)))
+        self.run(self._reset, session_ids_of(keep))
 
-    def _reset(self, keep: frozenset[int]) -> None:
+    def _reset(self, keep: Iterable[int]) -> None:
         self._in_memory("reset")
         assert self._initial is not None
-        self._put_back(self._initial, keep)
+        self._restore(self._initial, keep)
         self.running.service.statistics.reset()
         self._untouched = self.running.replica.tree.last_zxid
 
@@ -127,9 +131,15 @@ class Keeping(Control):
         )
 
     def keep(self, *clients: object) -> None:
-        """The sessions of these (kazoo clients or session ids) live through every reset and restore from now on."""
-        for each in clients:
-            self._kept[session_id_of(each)] = None
+        """The sessions of these (kazoo clients or session ids) live through every reset and restore from now on.
+
+        Raises ValueError for a session that is not there.
+        """
+        self.run(self._keep, session_ids_of(clients))
+
+    def _keep(self, ids: Iterable[int]) -> None:
+        check_sessions(ids, self.running.replica.sessions)
+        self._kept.update(dict.fromkeys(ids))
 
     def _in_memory(self, what: str) -> Replica:
         replica = self.running.replica

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pyzkserver.state.sessions import to_signed
-
-from .recording.exchange import hexadecimal
+from pyzkserver.tools.forms import hex64
 
 __all__ = ["Clients", "Paths"]
 
@@ -79,7 +78,7 @@ class Clients:
 
     def __repr__(self) -> str:
         ids = [source() for source in self._sources]
-        return ", ".join("a client without a session" if not one else hexadecimal(one) for one in ids)
+        return ", ".join("a client without a session" if not one else hex64(one) for one in ids)
 
 
 def _each(wanted: Any) -> list[Any]:

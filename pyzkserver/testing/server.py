@@ -6,7 +6,7 @@ What can be done with one that runs is in the mixins: ``control.py`` and its lik
 import os
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -22,6 +22,7 @@ from .contents import Contents
 from .disturbed import Disturbed
 from .loop import Loop
 from .restarting import Restarting
+from .sessions import check_sessions
 from .waiting import told
 
 __all__ = ["Server"]
@@ -175,7 +176,8 @@ class Server(Restarting, Assertions, Disturbed):
             await self._bring_in(self._resumption.state)
             self._initial, self._kept = self._resumption.initial, self._resumption.kept
 
-    def _reset(self, keep: frozenset[int]) -> None:
+    def _reset(self, keep: Iterable[int]) -> None:
+        check_sessions(keep, self.running.replica.sessions)
         self.faults.clear()
         self.recording.clear()
         super()._reset(keep)

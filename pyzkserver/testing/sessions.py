@@ -1,11 +1,12 @@
-"""Whose session is meant: what users may name one by."""
+"""Whose session is meant: what users may name one by, and whether there is such a one."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from pyzkserver.state.sessions import to_signed
+from pyzkserver.state.sessions import SessionTable, to_signed
+from pyzkserver.tools.forms import hex64
 
-__all__ = ["session_id_of", "session_ids_of"]
+__all__ = ["check_sessions", "session_id_of", "session_ids_of"]
 
 
 def session_id_of(whom: Any) -> int:
@@ -29,3 +30,12 @@ def session_ids_of(those: Any) -> list[int]:
     if isinstance(those, Iterable):
         return [session_id_of(whom) for whom in those]
     return [session_id_of(those)]
+
+
+def check_sessions(ids: Iterable[int], sessions: SessionTable, elsewhere: Iterable[int] = ()) -> None:
+    """Raise ValueError for a session that is neither in the table nor known elsewhere, or that is about to end."""
+    for session_id in ids:
+        session = sessions.by_id.get(session_id)
+        if (session is None or session.closing) and session_id not in elsewhere:
+            known = ", ".join(map(hex64, sessions.by_id)) or "none"
+            raise ValueError(f"there is no session {hex64(session_id)}; there are {known}")

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 from pyzkserver.serving.connection import Connection
 from pyzkserver.state.node import Node, NodeKind, kind_of, ttl_of
+from pyzkserver.state.paths import invalid_reason
+from pyzkserver.state.sessions import Session
 from pyzkserver.state.tree import DataTree
 from pyzkserver.state.watches import PERSISTENT, RECURSIVE, STANDARD, WatchTable
 from pyzkserver.tools.forms import acl_form, counted, data_text, hex64, path_text
 
 from .control import Control
 
-__all__ = ["NodeView", "SessionView", "Views", "WatchView"]
+__all__ = ["WATCH_KINDS", "NodeView", "SessionView", "Views", "WatchView"]
+
+WATCH_KINDS = ("data", "children", "persistent", "recursive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +50,11 @@ class SessionView:
     timeout: int
     """How long it may be silent, in milliseconds."""
     connected: bool
+    """Whether it has a connection, be it to another member of the ensemble."""
     client: str
     """Address and port of its connection, or "" where it has none."""
+    server: str
+    """The member of an ensemble that its connection is to, where that is another one; else ""."""
     identities: tuple[str, ...]
     """Who its connection has proven to be, as ``scheme:id``."""
     ephemerals: tuple[str, ...]
@@ -56,7 +63,7 @@ class SessionView:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchView:
-    """A watch.  ``kind`` is data (set by exists, too), children, persistent or recursive."""
+    """A watch.  ``kind`` is one of ``WATCH_KINDS``: data (set by exists, too), children, persistent or recursive."""
 
     path: str
     kind: str
@@ -88,7 +95,9 @@ class Views(Control):
         return self.run(lambda: _node_view(self.running.replica.tree, path))
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a node."""
+        """Whether there is such a node.  Raises ValueError for what no node can be called."""
+        if reason := invalid_reason(path):
+            raise ValueError(f"{path!r} cannot be a path: {reason}")
         return self.run(lambda: path in self.running.replica.tree.nodes)
 
     def sessions(self) -> list[SessionView]:
@@ -96,13 +105,12 @@ class Views(Control):
         return self.run(self._sessions)
 
     def _sessions(self) -> list[SessionView]:
-        replica = self.running.replica
-        watches, found = replica.tree.watches, []
+        replica, found = self.running.replica, []
         for session in replica.sessions.by_id.values():
-            owner = session.owner
-            connection = owner if isinstance(owner, Connection) else None
+            connection, server = self._connection_of(session)
             count = 0
             if connection is not None:
+                watches = connection.replica.tree.watches
                 paths = watches.data.by_watcher.get(connection, {}).keys()
                 count = len(paths | watches.child.by_watcher.get(connection, {}).keys())
             found.append(
@@ -114,11 +122,17 @@ class Views(Control):
                     identities=tuple(":".join(map(str, each)) for each in connection.identities)
                     if connection is not None
                     else (),
+                    server=server,
                     ephemerals=tuple(replica.tree.ephemerals.get(session.id, ())),
                     watches=count,
                 )
             )
         return found
+
+    def _connection_of(self, session: Session) -> tuple[Connection | None, str]:
+        """The session's connection, and the member that has it where that is another one."""
+        owner = session.owner
+        return (owner, "") if isinstance(owner, Connection) else (None, "")
 
     def ephemerals(self) -> dict[str, int]:
         """The ephemeral nodes by path, and the session whose each is."""
@@ -217,6 +231,8 @@ def _node_line(path: str, node: Node) -> str:
 
 def _session_line(session: SessionView) -> str:
     where = f"connected from {session.client}" if session.connected else "not connected"
+    if session.server:
+        where += f" to {session.server}"
     return (
         f"  {hex64(session.session_id)}  {where}, timeout {session.timeout} ms,"
         f" {counted(len(session.ephemerals), 'ephemeral')}"

@@ -138,6 +138,18 @@ def test_what_is_no_session_is_told(server: pyzkserver.Server) -> None:
         pyzkserver.Server().advance(1)
 
 
+def test_a_session_that_is_not_there_is_told(server: pyzkserver.Server, client: KazooClient) -> None:
+    """A mistyped id expires nobody, and a test that says otherwise proves nothing; the clock does not move."""
+    before = server.run(server.running.service.host.wall_ms)
+    with pytest.raises(ValueError, match=rf"there is no session 0x1a; there are 0x{client.client_id[0]:x}"):
+        server.advance(3600, expire=[client, 0x1A])
+    assert server.run(server.running.service.host.wall_ms) < before + 60_000
+    ended = client.client_id[0]
+    server.faults.expire(client)
+    with pytest.raises(ValueError, match="there is no session"):
+        server.advance(1, expire=ended)
+
+
 def test_those_who_sleep_by_the_host_wake_when_it_is_moved() -> None:
     """Whatever upkeep waits for comes sooner, not only what advance itself looks after."""
 

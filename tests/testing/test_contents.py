@@ -145,10 +145,32 @@ def test_nonsense_is_told_with_its_place(tree: Any, told: str) -> None:
         _ = server.port
 
 
-def test_what_the_server_refuses_is_told_with_its_path() -> None:
-    """Paths are judged by the server, as always."""
-    with pytest.raises(pyzkserver.ZooKeeperError, match=r"/a/\.\."), pyzkserver.Server(tree={"/a/..": b""}):
+@pytest.mark.parametrize(
+    ("tree", "told"),
+    [
+        ({"/a/..": b""}, r"/a/\.\. cannot be a path: a relative name at 2"),
+        ({"/a//b": b""}, "/a//b cannot be a path: an empty name at 2"),
+        ({"/b/\0": b""}, r"'/b/\\x00' cannot be a path: '\\x00' at 3 is not allowed"),
+        ({"/a": Znode(ttl=0)}, "/a: ttl=0: that is from 1 to"),
+        ({"/a": Znode(ttl=5, container=True)}, "/a: ttl=5: a container has no ttl"),
+    ],
+)
+def test_nodes_that_there_cannot_be(tree: dict[str, Any], told: str) -> None:
+    """It is said which, and what is wrong, at the beginning as later; and nothing of the rest is made."""
+    with pytest.raises(ContentsError, match=told), pyzkserver.Server(tree=tree):
         pass
+    with pyzkserver.Server() as server:
+        with pytest.raises(ContentsError, match=told):
+            server.put({"/first": b"", **tree})
+        assert not server.exists("/first")
+
+
+def test_what_the_server_refuses_is_told_with_its_path() -> None:
+    """What depends on what else there is."""
+    with pyzkserver.Server() as server, connected(server.hosts) as client:
+        client.create("/e", ephemeral=True)
+        with pytest.raises(pyzkserver.ZooKeeperError, match="/e/a"):
+            server.put({"/e/a": b""})
 
 
 FILES: list[tuple[str, str, str]] = [
@@ -200,9 +222,6 @@ def test_put_and_delete_are_somebody_elses_changes() -> None:
         assert server.sessions() == []
         with pytest.raises(pyzkserver.ZooKeeperError, match="/missing"):
             server.delete("/missing")
-        with pytest.raises(pyzkserver.ZooKeeperError, match="/b/"):
-            server.put({"/a": b"", "/b/\0": b""})
-        assert server.exists("/a")
 
 
 def watching(client: KazooClient, path: str) -> Callable[[], str]:

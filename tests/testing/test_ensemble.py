@@ -330,6 +330,22 @@ def test_who_is_connected_to_whom() -> None:
             ensemble.member_of(lost)
 
 
+def test_a_session_at_another_member_is_connected(ensemble: Ensemble, client: KazooClient) -> None:
+    """What a failed test shows of one member must not say that a client of another was lost."""
+    client.create("/watched")
+    client.get("/watched", watch=print)
+    home = ensemble.member_of(client)
+    for member in ensemble:
+        member.eventually(lambda member=member: member.exists("/watched"))
+        (view,) = [each for each in member.sessions() if each.session_id == client.client_id[0]]
+        assert view.connected
+        assert view.watches == 1
+        assert view.server == ("" if member is home else home.name)
+        if member is not home:
+            assert f"connected from {view.client} to {home.name}, timeout" in member.describe()
+    leave(client)
+
+
 def test_time_is_put_forward_for_all_members() -> None:
     """Sessions of vanished clients expire at once; those connected to any member live on, and no member is lost."""
     with Ensemble(3) as ensemble:

@@ -97,6 +97,24 @@ def test_keep_once_for_all(server: pyzkserver.Server, client: KazooClient) -> No
     assert client.client_id == session
 
 
+def test_who_is_to_be_kept_must_be_there(server: pyzkserver.Server, client: KazooClient) -> None:
+    """A mistyped id is told, before anything is undone; one that was kept and has ended is no mistake."""
+    client.create("/x")
+    state = server.snapshot()
+    for attempt in (
+        lambda: server.keep(client, 0x1A),
+        lambda: server.reset(keep=0x1A),
+        lambda: server.restore(state, keep=[client, 0x1A]),
+        lambda: server.restore({"/y": b""}, keep=0x1A),
+    ):
+        with pytest.raises(ValueError, match=r"there is no session 0x1a; there are 0x"):
+            attempt()
+    assert server.exists("/x")
+    server.keep(client)
+    server.faults.expire(client)
+    server.reset()
+
+
 def test_watches_of_those_who_are_kept(server: pyzkserver.Server, client: KazooClient) -> None:
     """Each fires if what it watches is different now, as after transactions that had done the same; else it stays."""
     events: queue.Queue[Any] = queue.Queue()

@@ -172,6 +172,13 @@ def test_assert_data_and_children(server: pyzkserver.Server) -> None:
             check()
 
 
+def test_what_no_node_can_be_called(server: pyzkserver.Server) -> None:
+    """That it does not exist is no wonder: a mistyped path must not make assert_missing pass."""
+    for path in ("jobs", "/jobs/", "/a//b", ""):
+        with pytest.raises(ValueError, match="cannot be a path"):
+            server.assert_missing(path)
+
+
 def test_assert_watched(server: pyzkserver.Server, client: KazooClient) -> None:
     """By anybody, or by this client, in this way."""
     client.get("/app", watch=print)
@@ -181,6 +188,8 @@ def test_assert_watched(server: pyzkserver.Server, client: KazooClient) -> None:
         server.assert_watched("/app", kind="children")
     with pytest.raises(AssertionError, match=r"no watch of 0x1 on /app:\n  data, of 0x"):
         server.assert_watched("/app", by=1)
+    with pytest.raises(ValueError, match="no watch is of the kind 'child'; there are data, children,"):
+        server.assert_watched("/app", kind="child")
     with pytest.raises(AssertionError, match=r"there are none"):
         server.assert_watched("/z")
 

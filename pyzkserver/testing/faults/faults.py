@@ -6,7 +6,7 @@ from pyzkserver.errors import ErrorCode
 from pyzkserver.testing.control import Told
 from pyzkserver.testing.matching import Clients
 from pyzkserver.testing.operations import HANDSHAKES, OPERATIONS_BY_NAME, RECONNECT, error_code
-from pyzkserver.testing.recording.exchange import hexadecimal
+from pyzkserver.testing.sessions import check_sessions
 from pyzkserver.wire.requests import OpCode
 
 from . import conditions, effects, events
@@ -168,11 +168,7 @@ class Faults(Making):
     async def _expire(self, ids: list[int]) -> None:
         assert self._book.service is not None
         replica: Replica = self._book.service.replica
-        for session_id in ids:
-            session = replica.sessions.by_id.get(session_id)
-            if session is None or session.closing:
-                known = ", ".join(map(hexadecimal, replica.sessions.by_id)) or "none"
-                raise ValueError(f"there is no session {hexadecimal(session_id)}; there are {known}")
+        check_sessions(ids, replica.sessions)
         told = Told()
         for session_id in ids:
             told.expected += expire_now(replica, session_id, told)

@@ -7,21 +7,17 @@ from typing import Any, Final, Literal
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.testing.operations import CONNECT, HANDSHAKES, event_name, operation_name
+from pyzkserver.tools.forms import hex64
 from pyzkserver.wire.jute import DecodeError, Record
 from pyzkserver.wire.records import ConnectRequest, ConnectResponse, CreateFlag, decode_connect_request
 from pyzkserver.wire.requests import OPERATIONS, CreateRequest, CreateTTLRequest, MultiRequest
 
-__all__ = ["Event", "Exchange", "Happening", "hexadecimal"]
+__all__ = ["Event", "Exchange", "Happening"]
 
 _HEADER: Final = 20  # length, xid, zxid, err
 _UNREAD: Final = object()
 
 Outcome = Literal["waiting", "answered", "lost", "dropped"]
-
-
-def hexadecimal(session_id: int) -> str:
-    """A session id as ZooKeeper's logs show it."""
-    return f"0x{session_id & 0xFFFF_FFFF_FFFF_FFFF:x}"
 
 
 class Exchange:
@@ -202,7 +198,7 @@ class Exchange:
     def __repr__(self) -> str:
         what = "new session" if self.op == CONNECT else " ".join(self.paths)
         became = f", {self.error.name}" if self.error is not None else ""
-        return f"<{self.name} {what}{became}, {self.outcome}, session {hexadecimal(self.session_id)}>"
+        return f"<{self.name} {what}{became}, {self.outcome}, session {hex64(self.session_id)}>"
 
 
 class Event:
@@ -252,7 +248,7 @@ class Event:
         self.outcome = "sent"
 
     def __repr__(self) -> str:
-        return f"<event {self.name} {self.path}, {self.outcome}, session {hexadecimal(self.session_id)}>"
+        return f"<event {self.name} {self.path}, {self.outcome}, session {hex64(self.session_id)}>"
 
 
 class Happening:
@@ -270,4 +266,4 @@ class Happening:
         self.at = at
 
     def __repr__(self) -> str:
-        return f"<{self.text}, session {hexadecimal(self.session_id)}>"
+        return f"<{self.text}, session {hex64(self.session_id)}>"

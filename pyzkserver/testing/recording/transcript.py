@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from pyzkserver.testing.matching import Clients
 from pyzkserver.testing.operations import CONNECT, HANDSHAKES
+from pyzkserver.tools.forms import hex64
 from pyzkserver.wire.records import AddWatchMode, ConnectResponse, CreateFlag
 from pyzkserver.wire.requests import OpCode
 
-from .exchange import Event, Exchange, Happening, hexadecimal
+from .exchange import Event, Exchange, Happening
 
 __all__ = ["shown_data", "transcript"]
 
@@ -93,7 +94,7 @@ def _exchange_line(exchange: Exchange) -> str:
 
 def _asked(exchange: Exchange) -> str:
     if exchange.op in HANDSHAKES:
-        resumed = "" if exchange.op == CONNECT else f" with session {hexadecimal(exchange.session_id)}"
+        resumed = "" if exchange.op == CONNECT else f" with session {hex64(exchange.session_id)}"
         return f"{resumed}, timeout {exchange.timeout_ms} ms"
     request = exchange.request
     if exchange.op == OpCode.MULTI and request is not None:
@@ -136,7 +137,7 @@ def _answered(exchange: Exchange) -> str:
     if isinstance(reply, ConnectResponse):
         if not reply.time_out:
             return "session expired"
-        return f"session {hexadecimal(reply.session_id)}, timeout {reply.time_out} ms"
+        return f"session {hex64(reply.session_id)}, timeout {reply.time_out} ms"
     if exchange.op == OpCode.MULTI and reply is not None:
         return ", ".join("failed" if result.err else "ok" for result in reply.results)
     for name, show in _SHOWN.items():
