@@ -262,7 +262,8 @@ class Election:
         elif voter.state is ServerState.LOOKING:
             self._keep(sid, notification)
             behind = notification.election_epoch < self._ballot.logical_clock
-            if notification.state is ServerState.LOOKING and behind:
+            # Not from an observer: a voter that looks answers everything it says, and both would talk without end.
+            if notification.state is ServerState.LOOKING and behind and voter.sid in self._voters():
                 self._tell(sid, self._ballot.proposal, self._ballot.logical_clock, ServerState.LOOKING)
         elif notification.state is ServerState.LOOKING:
             voter.heard_looking(sid)

@@ -32,8 +32,12 @@ __all__ = ["Failed", "World", "live"]
 
 TICK = 0.1
 """Seconds."""
-PATIENCE = 30.0
-"""Virtual seconds within which a healed ensemble has to serve again, and all members have to be alike."""
+PATIENCE = 60.0
+"""Virtual seconds within which a healed ensemble has to serve again, and all members have to be alike.
+
+Half-open connections stay when everything else is mended: two of them, one after the other, that are given up after
+15 seconds each, and a longer and longer pause before a vote is repeated, are still none of the members' faults.
+"""
 
 
 class Failed(AssertionError):

@@ -9,8 +9,10 @@ import trio
 
 from pyzkserver.host import Host
 
+from .agenda import Agenda
 from .disk import SimDisk
 from .network import Machine, SimListener
+from .stream import SimStream
 from .worker import SimWorker
 
 __all__ = ["SimClock", "SimHost", "seeded_run"]
@@ -57,6 +59,10 @@ class SimHost(Host):
     async def connect(self, address: str, port: int) -> trio.abc.Stream:
         return await self.machine.connect(address, port)
 
+    def send_at_once(self, stream: trio.abc.Stream, data: bytes) -> int:
+        assert isinstance(stream, SimStream)
+        return stream.send_at_once(data)
+
     def open_listener(
         self, address: str, port: int, backlog: int = 128
     ) -> trio.abc.Listener[trio.abc.Stream]:
@@ -75,7 +81,8 @@ class SimHost(Host):
         return self.random.random() * self._slowness
 
     def _new_worker(self, name: str) -> SimWorker:
-        self.workers[name] = SimWorker(self._latency, self.power_failed.set)
+        agenda = self._machine.network.agenda if self._machine is not None else None
+        self.workers[name] = SimWorker(self._latency, self.power_failed.set, agenda)
         return self.workers[name]
 
 
@@ -87,6 +94,11 @@ class SimClock(trio.abc.Clock):
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._agendas: list[Agenda] = []
+
+    def follow(self, agenda: Agenda) -> None:
+        """Wake it whenever something on it is due."""
+        self._agendas.append(agenda)
 
     def start_clock(self) -> None:
         pass
@@ -102,7 +114,14 @@ class SimClock(trio.abc.Clock):
         calls = runner.entry_queue
         if calls.queue or calls.idempotent_queue:
             return 0  # somebody used run_sync_soon, and the loop is about to notice
-        if runner.waiting_for_idle or deadline == float("inf"):
+        if runner.waiting_for_idle:
+            return 10
+        agenda = min(self._agendas, key=lambda each: each.next, default=None)
+        if agenda is not None and agenda.next <= deadline and agenda.next < float("inf"):
+            self._now = max(self._now, agenda.next)
+            agenda.wake()
+            return 0
+        if deadline == float("inf"):
             return 10  # for wait_all_tasks_blocked; or nothing will ever happen again
         self._now = deadline
         return 0

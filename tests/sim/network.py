@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import trio
 
-from .agenda import Agenda
+from .agenda import Agenda, Soon
 from .stream import SimStream, connected_pair
 
 __all__ = ["Machine", "Network", "SimListener", "Weather"]
@@ -63,10 +63,11 @@ class Network:
         self.usual = Weather()
         self.machines: dict[str, Machine] = {}
         self.agenda = Agenda()
+        self.soon = Soon()
         self._pieces = pieces
         self._blocked: set[tuple[str, str]] = set()
         self._weather: dict[frozenset[str], Weather] = {}
-        trio.lowlevel.spawn_system_task(self.agenda.run)
+        trio.lowlevel.spawn_system_task(self.agenda.run, trio.lowlevel.current_clock())
 
     def machine(self, address: str) -> "Machine":
         """The machine at this address, there from now on."""

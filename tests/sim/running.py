@@ -46,11 +46,12 @@ class Running:
     async def run(self) -> None:
         """Recover, elect, lead or follow, for ever."""
         config, host = self.config, self.host
+        soon = host.machine.network.soon
         self.store = store = Store(config, host)
+        store._soon = soon
         history = History(store, config, lambda: new_tree(config))
         history.open()
         self.service = service = Service(config, None, host)
-        soon = trio.lowlevel.current_trio_token().run_sync_soon
         local = Local(self.sid, config, host, self.members, history, self._new_replica, service, soon)
         self.peer = Peer(local)
         async with trio.open_nursery() as nursery:

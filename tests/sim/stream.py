@@ -75,21 +75,36 @@ class SimStream(trio.abc.HalfCloseableStream):
         self._check_sending()
         self._sending = True
         try:
-            await trio.lowlevel.checkpoint()
-            rest = bytes(data)
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._check_open(sending=True)
+            rest = bytes(data)
             if rest and self.tap is not None:
                 self.tap(rest)
+            waited = False
             while rest:
                 room = self._room()
                 if room <= 0:
+                    waited = True
                     await self._writable.park()
                     self._check_open(sending=True)
                     continue
                 piece, rest = rest[:room], rest[room:]
                 self._put(DATA, piece)
+            if not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
         finally:
             self._sending = False
+
+    def send_at_once(self, data: bytes) -> int:
+        """How many of these bytes there is room for: they are on their way.  A broken stream takes none."""
+        room = self._room()
+        if self.closed or self._ended or self._broken or self._sending or room <= 0:
+            return 0
+        piece = bytes(data[:room])
+        if self.tap is not None:
+            self.tap(piece)
+        self._put(DATA, piece)
+        return len(piece)
 
     async def wait_send_all_might_not_block(self) -> None:
         self._check_sending()
@@ -123,13 +138,17 @@ class SimStream(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._check_open(sending=False)
+            waited = False
             while not self._unread and not self._end_arrived:
                 self._check_open(sending=False)
+                waited = True
                 await self._readable.park()
                 if self.closed:
                     raise trio.ClosedResourceError("this stream was closed")
+            if not waited:  # as a socket: who waited has been away already
+                await trio.lowlevel.cancel_shielded_checkpoint()
             data = bytes(self._unread[: self.network.any_part(min(max_bytes, len(self._unread)))])
             del self._unread[: len(data)]
             self.peer._writable.unpark_all()

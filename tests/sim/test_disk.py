@@ -2,7 +2,7 @@
 
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from pyzkserver.storage.disk import Disk, RealDisk, ThreadWorker, Worker, in_wor
 from pyzkserver.storage.memory_disk import MemoryDisk, PromptWorker
 
 from .disk import PowerFailure, SimDisk
+from .host import SimClock
 from .worker import SimWorker
 
 Place = tuple[Disk, Path]
@@ -162,8 +163,16 @@ class TestDisk:
         again()
 
 
+def simulated(name: str) -> Worker:
+    return SimWorker()
+
+
+def run_with(kind: Callable[[str], Worker], main: Callable[[], Awaitable[None]]) -> None:
+    trio.run(main, clock=SimClock() if kind is simulated else None)
+
+
 @pytest.mark.parametrize(
-    "kind", [ThreadWorker, PromptWorker, lambda name: SimWorker()], ids=["thread", "prompt", "simulated"]
+    "kind", [ThreadWorker, PromptWorker, simulated], ids=["thread", "prompt", "simulated"]
 )
 class TestWorker:
     """What the thread does, the others do."""
@@ -193,7 +202,7 @@ class TestWorker:
             worker.stop()
             assert [entry[:2] for entry in heard] == [(0, None), (1, None), (2, None), (3, None)]  # type: ignore[index]
 
-        trio.run(main)
+        run_with(kind, main)
 
     def test_what_goes_wrong_is_handed_over(self, kind: Callable[[str], Worker]) -> None:
         """A job that fails tells why, and the next one is done all the same."""
@@ -209,7 +218,7 @@ class TestWorker:
             assert await in_worker(worker, lambda: 42) == 42
             worker.stop()
 
-        trio.run(main)
+        run_with(kind, main)
 
     def test_stopping_finishes_the_work(self, kind: Callable[[str], Worker]) -> None:
         """What was submitted is done when ``stop`` returns: the log is closed after that."""
@@ -222,7 +231,7 @@ class TestWorker:
             worker.stop()
             assert worked == [0, 1, 2, 3, 4]
 
-        trio.run(main)
+        run_with(kind, main)
 
 
 def test_the_simulated_worker_takes_virtual_time() -> None:
@@ -241,7 +250,7 @@ def test_the_simulated_worker_takes_virtual_time() -> None:
         assert worker.done == 2
         worker.stop()
 
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(main, clock=SimClock())
 
 
 def test_allocating_ahead_takes_no_memory() -> None:

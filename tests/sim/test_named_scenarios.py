@@ -436,6 +436,28 @@ def test_an_observer_that_is_cut_off_holds_up_nobody() -> None:
     play(story, voters=3, observers=1)
 
 
+def test_an_observer_that_looks_keeps_no_voter_talking() -> None:
+    """A voter that looks answers whatever an observer says; one that is in a later round says nothing to that.
+
+    (Found by the seeds: the two of them exchanged votes as fast as the network was.)
+    """
+
+    async def story(stage: Stage) -> None:
+        stage.begin(1, 2, 4)
+        await stage.formed(1, 2, 4)
+        stage[2].kill()
+        await stage.until(lambda: stage[1].tree is None and stage[4].tree is None)
+        stage[1].kill()
+        stage.begin(1)
+        await trio.sleep(1)
+        before = len(stage.said("m4 → m1  looking"))
+        await trio.sleep(5)
+        assert len(stage.said("m4 → m1  looking")) - before < 20
+        await stage.settled()
+
+    play(story, voters=3, observers=1, start=False)
+
+
 # --- sessions -----------------------------------------------------------------------------------------------
 
 
