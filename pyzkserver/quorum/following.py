@@ -96,6 +96,9 @@ class Following:
         """None: nobody learns from it."""
         return {}
 
+    def reset_statistics(self) -> None:
+        """There are none."""
+
     def __init__(
         self,
         replica: Replica,

@@ -98,6 +98,7 @@ class Leader:
             upgrading=local.config.local_sessions_upgrading_enabled,
         )
         self.leading.exhausted = self._exhausted
+        self.leading.votes = lambda sid: sid in local.members.voting
         self.leading.failed = local.history.fail
         self.leading.reconfiguring = self
         replica.preparer.reconfigure = self.judge_reconfig
@@ -197,6 +198,7 @@ class Leader:
         if replica.pending.digest is None and self.local.config.digest_enabled:
             replica.pending.keep_digest()
         self._on_established(self.epoch)
+        self.leading.began_ms = self.local.host.elapsed_ms()
         if self.local.config.leader_serves:
             self.local.clients.start_serving(replica)
 

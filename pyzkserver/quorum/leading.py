@@ -28,11 +28,13 @@ from pyzkserver.wire.quorum import (
 from pyzkserver.wire.requests import OPERATIONS, OpCode
 from pyzkserver.wire.txns import CreateSessionTxn
 
+from .audience import Audience, Link
 from .local_sessions import creates_ephemeral
-from .proposals import Proposals, Quorums
+from .proposals import Proposals, ProposalSizes, Quorums
 from .quick import decode_quickly
+from .session_holders import take_over, touch, track
 
-__all__ = ["Leading", "Link", "Reconfiguring"]
+__all__ = ["Leading", "Reconfiguring"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
@@ -45,17 +47,6 @@ _COMMIT = int(PacketType.COMMIT)
 _INFORM = int(PacketType.INFORM)
 
 _COUNTER = 0xFFFF_FFFF
-_LITTLE = 16  # packets
-
-
-class Link(Protocol):
-    """A learner that is connected: what is queued reaches it in order, or its connection ends."""
-
-    sid: int
-
-    def queue(self, data: bytes) -> None: ...
-
-    def push(self) -> None: ...
 
 
 class Reconfiguring(Protocol):
@@ -71,25 +62,11 @@ class Reconfiguring(Protocol):
         """It is in force now: who leads from here on, and who decides."""
 
 
-class Leading:
-    """Decides for all.
-
-    What this member does at once (``_batch``, ``_news``) reaches all learners by one write each, when the
-    batch of requests at hand is through; before anything is queued for one learner alone, the batch goes out,
-    so that a learner sees everything in the order in which it happened.
-    """
+class Leading(Audience):
+    """Decides for all, and tells them."""
 
     mode = "leader"
     asks_elsewhere = read_only = False
-
-    def gauges(self) -> Mapping[str, int]:
-        """Who learns from it (``LeaderZooKeeperServer.registerMetrics``)."""
-        return {
-            "learners": len(self.followers) + len(self.observers),
-            "synced_followers": len(self.followers),
-            "synced_observers": len(self.observers),
-            "pending_syncs": len(self._syncs),
-        }
 
     def __init__(
         self,
@@ -102,13 +79,10 @@ class Leading:
         local_sessions: bool = False,
         upgrading: bool = False,
     ) -> None:
+        super().__init__(soon)
         self.replica = replica
         self.proposals = proposals
         self.sid = sid
-        self.soon = soon
-        """What calls a function when the batch of requests at hand is through."""
-        self.followers: dict[Link, None] = {}
-        self.observers: dict[Link, None] = {}
         self.last_counter = _COUNTER - 1
         """The low half of an epoch's last zxid."""
         self.exhausted: Callable[[], None] = _ignore
@@ -120,15 +94,33 @@ class Leading:
         self.opens_local_sessions = local_sessions
         self._upgrading = upgrading
         self._remember = remember
-        self._batch: list[bytes] = []
-        self._news: list[bytes] = []
-        self._flush_wanted = False
         self._syncs: deque[tuple[int, Link]] = deque()
         self.reconfiguring: Reconfiguring | None = None
-        self.handed_over = False
-        """Another member leads from here on: nothing more is committed (``Leader.allowedToCommit``)."""
+        self.sizes = ProposalSizes()
+        self.votes: Callable[[int], bool] = _everybody
+        """Whether that member votes in the configuration in force."""
+        self.began_ms = replica.host.elapsed_ms()
         for session in replica.sessions.by_id.values():
             session.holder = ANYBODY
+
+    def gauges(self) -> Mapping[str, int]:
+        """Who learns from it, and what it proposed (``LeaderZooKeeperServer.registerMetrics``)."""
+        followers, sizes = self.followers, self.sizes
+        return {
+            "learners": len(followers) + len(self.observers),
+            "synced_followers": len(followers),
+            "synced_non_voting_followers": sum(not self.votes(link.sid) for link in followers),
+            "synced_observers": len(self.observers),
+            "pending_syncs": len({zxid for zxid, _ in self._syncs}),
+            "leader_uptime": self.replica.host.elapsed_ms() - self.began_ms,
+            "last_proposal_size": sizes.last,
+            "max_proposal_size": sizes.maximum,
+            "min_proposal_size": sizes.minimum,
+        }
+
+    def reset_statistics(self) -> None:
+        """srst: those of the proposals."""
+        self.sizes = ProposalSizes()
 
     # writes
 
@@ -145,7 +137,7 @@ class Leading:
             self.exhausted()
             return
         if proposal.op == _CREATE_SESSION:
-            self._track(proposal)
+            track(replica, proposal)
         txn = replica.prepare(proposal)
         deciders: Sequence[Quorums] = ()
         if txn.op == _RECONFIG and self.reconfiguring is not None:
@@ -158,6 +150,7 @@ class Leading:
                 return
         replica.propose(proposal)
         payload = proposal.payload = encode_transaction(txn, proposal.digest)
+        self.sizes.add(len(payload))
         zxid = txn.zxid
         if deciders:
             # From here on quorums of both decide; and it is committed alone, for that may end this role.
@@ -170,9 +163,7 @@ class Leading:
         # counts when ``durable`` says so.
         self._batch.append(proposal_packet(_PROPOSAL, zxid, payload))
         replica.log.append_payload(zxid, payload)
-        if not self._flush_wanted:
-            self._flush_wanted = True
-            self.soon(self.flush)
+        self.flush_soon()
 
     def _is_local_business(self, proposal: Proposal) -> bool:
         """Whether a request of a local session of this member's need not be told to others.
@@ -193,14 +184,6 @@ class Leading:
             replica.sessions.make_global(session)
             self.submit(Proposal(_CREATE_SESSION, CreateSessionTxn(session.timeout), session.id))
         return False
-
-    def _track(self, proposal: Proposal) -> None:
-        """A new session is known as soon as it is proposed, for its client's next requests may follow."""
-        replica = self.replica
-        if proposal.session_id not in replica.sessions.by_id and type(proposal.request) is CreateSessionTxn:
-            timeout = proposal.request.time_out
-            session = replica.sessions.track(proposal.session_id, timeout, replica.host.elapsed_ms())
-            session.holder = proposal.holder
 
     def request(self, link: Link, session_id: int, cxid: int, op: int, body: bytes, identities: Any) -> None:
         """What a client asked of a learner."""
@@ -265,9 +248,7 @@ class Leading:
             assert txn is not None
             remember(txn, payload)
             commit(proposal)
-        if not self._flush_wanted:
-            self._flush_wanted = True
-            self.soon(self.flush)
+        self.flush_soon()
 
     def _activate(self, proposal: Proposal) -> bool:
         """Commit a reconfiguration, and tell everybody who leads from now on.  False if it was refused."""
@@ -286,35 +267,6 @@ class Leading:
         self.handed_over = leader != self.sid
         self.replica.commit(proposal)
         return True
-
-    def flush(self) -> None:
-        """Hand what has gathered to all learners."""
-        self._flush_wanted = False
-        if self._batch:
-            data = b"".join(self._batch)
-            self._batch.clear()
-            for link in list(self.followers):
-                link.queue(data)
-                link.push()
-        if self._news:
-            data = b"".join(self._news)
-            self._news.clear()
-            for link in list(self.observers):
-                link.queue(data)
-                link.push()
-
-    def flush_if_little(self) -> None:
-        """Do that at once, unless it is much: then it waits for its turn, which it has (``soon``).
-
-        Under load what other learners and this member's clients bring meanwhile leaves by the same writes.
-        """
-        if self.handed_over or len(self._batch) + len(self._news) <= _LITTLE:
-            self.flush()
-
-    def send(self, link: Link, data: bytes) -> None:
-        """Queue something for one learner, behind what all of them are told."""
-        self.flush()
-        link.queue(data)
 
     # learners
 
@@ -350,33 +302,24 @@ class Leading:
 
     def touch(self, session_id: int, timeout: int, now: int) -> None:
         """A learner's client was heard of."""
-        session = self.replica.sessions.by_id.get(session_id)
-        if session is not None and not session.closing:
-            session.timeout = timeout
-            self.replica.sessions.touch(session, now)
+        touch(self.replica, session_id, timeout, now)
 
     def revalidate(self, link: Link, session_id: int, timeout: int) -> None:
         """A client wants to go on with its session at a learner: may it?"""
-        valid = self._take_over(session_id, timeout, link)
+        valid = take_over(self.replica, session_id, timeout, link)
         self.send(link, packet(PacketType.REVALIDATE, -1, encode_revalidated(session_id, valid)))
 
     def resume(self, session_id: int, timeout: int, answer: Callable[[bool], None]) -> None:
         """A client wants to go on with its session here."""
-        answer(self._take_over(session_id, timeout, None))
-
-    def _take_over(self, session_id: int, timeout: int, holder: Link | None) -> bool:
-        replica = self.replica
-        if not replica.sessions.revive(session_id, timeout, replica.host.elapsed_ms()):
-            return False
-        session = replica.sessions.by_id[session_id]
-        session.holder = holder
-        if holder is not None and session.owner is not None:
-            session.owner.session_ended()
-        return True
+        answer(take_over(self.replica, session_id, timeout, None))
 
 
 def _ignore() -> None:
     pass
+
+
+def _everybody(sid: int) -> bool:
+    return True
 
 
 def _raise(failure: StorageFailed) -> None:

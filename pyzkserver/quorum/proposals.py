@@ -7,13 +7,30 @@ everything before it that was proposed to that member, and it suffices to know t
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-__all__ = ["Proposals", "Quorums"]
+__all__ = ["ProposalSizes", "Proposals", "Quorums"]
 
 
 class Quorums(Protocol):
     """A configuration, as far as it matters here: ``members.Members``."""
 
     def contains_quorum(self, sids: Collection[int]) -> bool: ...
+
+
+class ProposalSizes:
+    """Bytes of the transactions that were proposed, for monitoring; -1 before there is one (``BufferStats``)."""
+
+    __slots__ = ("last", "maximum", "minimum")
+
+    def __init__(self) -> None:
+        self.last = self.minimum = self.maximum = -1
+
+    def add(self, size: int) -> None:
+        """One more was proposed."""
+        self.last = size
+        if size > self.maximum:
+            self.maximum = size
+        if size < self.minimum or self.minimum < 0:
+            self.minimum = size
 
 
 class _Stretch:

@@ -46,3 +46,6 @@ class ReadOnly:
     def gauges(self) -> dict[str, int]:
         """Nothing beyond what every server tells."""
         return {}
+
+    def reset_statistics(self) -> None:
+        """There are none."""

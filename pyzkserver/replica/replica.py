@@ -106,6 +106,9 @@ class _NoRole:
     def gauges(self) -> Mapping[str, int]:
         return {}
 
+    def reset_statistics(self) -> None:
+        pass
+
     def submit(self, proposal: Proposal) -> None:
         raise RuntimeError("this replica has no role yet")
 

@@ -34,6 +34,9 @@ class Role(Protocol):
     def gauges(self) -> Mapping[str, int]:
         """Numbers of its own that monitoring is told, by their names in the word mntr (without ``zk_``)."""
 
+    def reset_statistics(self) -> None:
+        """Those of them that are counted begin anew: the word srst asks for it."""
+
     def submit(self, proposal: "Proposal") -> None:
         """A write was asked for here: get it decided and into the log."""
 

@@ -31,6 +31,9 @@ class Standalone:
         """None."""
         return {}
 
+    def reset_statistics(self) -> None:
+        """There are none."""
+
     def submit(self, proposal: Proposal) -> None:
         """Judge it, log it; it is committed when the log has it safe."""
         replica = self._replica

@@ -43,6 +43,7 @@ def _gtmk(service: "Service", asker: "Connection") -> str:
 
 def _srst(service: "Service", asker: "Connection") -> str:
     service.statistics.reset()
+    service.replica.role.reset_statistics()
     return "Server stats reset.\n"
 
 

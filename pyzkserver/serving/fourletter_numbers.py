@@ -5,6 +5,7 @@ Every number is counted somewhere; what nobody counts has no line here, not even
 
 from typing import TYPE_CHECKING
 
+from pyzkserver.state.paths import CONFIG_NODE
 from pyzkserver.wire.requests import OPERATIONS
 
 from .fourletter_machine import FULL_VERSION, max_descriptors, open_descriptors
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from .service import Service
 
 __all__ = ["cons", "mntr", "remote_address", "srvr", "stat", "unsigned"]
+
+_PEER_STATES = {"leader": "leading", "follower": "following", "observer": "observing"}
+"""By what srvr calls it (``QuorumPeer.getDetailedPeerState``); nobody is served before the broadcast."""
 
 # java.nio.channels.SelectionKey
 _NOTHING, _READING, _WRITING = 0, 1, 4
@@ -36,13 +40,18 @@ def srvr(service: "Service", asker: "Connection") -> str:
     The mean latency has a fraction, as Apache 3.9's has.  Parsers that expect a whole number there
     (samuel/go-zookeeper's) stumble over Apache's as over ours; go-zookeeper/zk's takes both.
     """
-    return f"Zookeeper version: {FULL_VERSION}\n{_summary(service)}"
+    return f"{_heading(service)}{_summary(service)}"
 
 
 def stat(service: "Service", asker: "Connection") -> str:
     """The same, with a line for each client between."""
     clients = "".join(f"{_brief(connection, asker)})\n" for connection in service.connections)
-    return f"Zookeeper version: {FULL_VERSION}\nClients:\n{clients}\n{_summary(service)}"
+    return f"{_heading(service)}Clients:\n{clients}\n{_summary(service)}"
+
+
+def _heading(service: "Service") -> str:
+    mode = "READ-ONLY mode; serving only read-only clients\n" if service.replica.role.read_only else ""
+    return f"Zookeeper version: {FULL_VERSION}\n{mode}"
 
 
 def _summary(service: "Service") -> str:
@@ -57,7 +66,15 @@ def _summary(service: "Service") -> str:
         f"Zxid: {unsigned(tree.last_zxid)}\n"
         f"Mode: {service.mode}\n"
         f"Node count: {len(tree.nodes)}\n"
+        f"{_proposal_sizes(service)}"
     )
+
+
+def _proposal_sizes(service: "Service") -> str:
+    """What a leader proposed, in bytes; others have no such line (``StatCommand``)."""
+    gauges = service.replica.role.gauges()
+    sizes = [gauges.get(f"{which}_proposal_size") for which in ("last", "min", "max")]
+    return "" if None in sizes else f"Proposal sizes last/min/max: {'/'.join(map(str, sizes))}\n"
 
 
 def _outstanding(service: "Service") -> int:
@@ -123,9 +140,17 @@ def mntr(service: "Service", asker: "Connection") -> str:
     """
     values = {"version": FULL_VERSION, "server_state": service.mode}
     role = service.replica.role
+    if service.config.is_distributed and not role.read_only:
+        values["peer_state"] = f"{_PEER_STATES[service.mode]} - broadcast"
+        values["quorum_size"] = str(_voters(service))
     numbers = {**_gauges(service), **_descriptors(), **_counters(service), **role.gauges()}
     values.update({key: str(number) for key, number in numbers.items()})
     return "".join(f"zk_{key}\t{value}\n" for key, value in values.items())
+
+
+def _voters(service: "Service") -> int:
+    """How many members vote in the configuration in force."""
+    return (service.replica.tree.nodes[CONFIG_NODE].data or b"").count(b":participant")
 
 
 def _gauges(service: "Service") -> dict[str, int | float]:

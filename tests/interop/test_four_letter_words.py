@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
 from .apache import FLAVORS, RELEASES, apache_server, debian_classpath, newer_classpath
 from .calls import EPHEMERAL, OPEN, add_watch, create, exists, get_children, get_data
 from .conversation import Address, Connect, Conversation, differences
+from .ensemble import JAVA, PYTHON, Member, ensemble
 from .ours import our_server
 from .replies import Names
 
@@ -127,3 +129,59 @@ def test_four_letter_words(release: str) -> None:
     assert table(ours["envi"], "=")["zookeeper.version"].startswith("3.9.")
     first_words = [line.split(" ")[0] for line in ours["dump"].splitlines() if line[0].isalpha()]
     assert first_words == [line.split(" ")[0] for line in theirs["dump"].splitlines() if line[0].isalpha()]
+
+
+OF_A_MEMBER = (
+    "zk_server_state",
+    "zk_peer_state",
+    "zk_quorum_size",
+    "zk_learners",
+    "zk_synced_followers",
+    "zk_synced_observers",
+    "zk_synced_non_voting_followers",
+    "zk_pending_syncs",
+    "zk_last_proposal_size",
+    "zk_min_proposal_size",
+    "zk_max_proposal_size",
+)
+
+
+def words_of_members(folder: Path, kind: str) -> dict[str, dict[str, str]]:
+    """What the leader, a follower and an observer say when the leader has proposed the same."""
+    with ensemble(folder, [kind] * 4, observers=1) as running:
+        leader = running.lead_by(3)
+        client = running.client(1)
+        client.create("/a", b"x" * 100)
+        client.set("/a", b"y")
+        client.stop()
+        running.wait(lambda: len({member.zxid() for member in running.members}) == 1, "all have all")
+        said = {}
+        for member in (leader, running[1], running[4]):
+            said[member.mode()] = words_of(member)
+        leader.word("srst")
+        said["leader"]["after srst"] = leader.word("srvr")
+    return said
+
+
+def words_of(member: Member) -> dict[str, str]:
+    return {word: member.word(word) for word in ("srvr", "stat", "mntr")}
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+@pytest.mark.timeout(200)
+def test_what_the_members_of_an_ensemble_say(tmp_path: Path) -> None:
+    """A leader's line about its proposals, which are of the same sizes, and the numbers that only members have."""
+    theirs = words_of_members(tmp_path / "theirs", JAVA)
+    ours = words_of_members(tmp_path / "ours", PYTHON)
+    assert set(ours) == set(theirs) == {"leader", "follower", "observer"}
+    for mode in ours:
+        for word in ("srvr", "stat"):
+            assert not differences(shape(ours[mode][word]), shape(theirs[mode][word])), (mode, word)
+        known, said = table(theirs[mode]["mntr"], "\t"), table(ours[mode]["mntr"], "\t")
+        assert {key: said.get(key) for key in OF_A_MEMBER} == {key: known.get(key) for key in OF_A_MEMBER}
+        assert [key for key in said if key not in known] == [], "mntr's keys are Apache's"
+    sizes = ours["leader"]["srvr"].splitlines()[-1]
+    assert re.fullmatch(r"Proposal sizes last/min/max: \d+/\d+/\d+", sizes), sizes
+    assert ours["leader"]["after srst"].endswith("Proposal sizes last/min/max: -1/-1/-1\n")
+    assert theirs["leader"]["after srst"].endswith("Proposal sizes last/min/max: -1/-1/-1\n")

@@ -56,6 +56,11 @@ async def test_what_monitoring_is_told(stage: Stage) -> None:
         "synced_followers": 2,
         "synced_observers": 1,
         "pending_syncs": 0,
+        "synced_non_voting_followers": 0,
+        "leader_uptime": leader.replica.host.elapsed_ms() - leader.replica.role.began_ms,
+        "last_proposal_size": -1,
+        "max_proposal_size": -1,
+        "min_proposal_size": -1,
     }
     others = [member.replica.role for member in stage.running() if member is not leader]
     assert [role.gauges() for role in others] == [{}, {}, {}]

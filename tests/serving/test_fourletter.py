@@ -459,9 +459,23 @@ class Leader:
     """A role with numbers of its own."""
 
     mode = "leader"
+    read_only = False
+
+    def __init__(self) -> None:
+        self.sizes = [40, 30, 120]
 
     def gauges(self) -> dict[str, int]:
-        return {"learners": 2, "synced_followers": 2}
+        last, least, most = self.sizes
+        return {
+            "learners": 2,
+            "synced_followers": 2,
+            "last_proposal_size": last,
+            "max_proposal_size": most,
+            "min_proposal_size": least,
+        }
+
+    def reset_statistics(self) -> None:
+        self.sizes = [-1, -1, -1]
 
 
 def test_a_roles_own_numbers_and_mode(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,6 +486,25 @@ def test_a_roles_own_numbers_and_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     told = server.mntr()
     assert (told["zk_learners"], told["zk_synced_followers"]) == ("2", "2")
     assert told["zk_server_state"] == server.srvr()["Mode"] == "leader"
+
+
+def test_a_leader_tells_how_large_its_proposals_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last line of srvr and stat, until srst has forgotten them; others have no such line."""
+    server = Server()
+    assert "Proposal sizes" not in server.ask("srvr") + server.ask("stat")
+    monkeypatch.setattr(server.replica, "role", Leader())
+    for word in ("srvr", "stat"):
+        assert server.ask(word).endswith("\nProposal sizes last/min/max: 40/30/120\n")
+    server.ask("srst")
+    assert server.ask("srvr").endswith("\nProposal sizes last/min/max: -1/-1/-1\n")
+
+
+def test_a_read_only_member_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the second line of srvr and stat (``StatCommand``)."""
+    server = Server()
+    monkeypatch.setattr(Standalone, "read_only", True)
+    for word in ("srvr", "stat"):
+        assert server.ask(word).split("\n")[1] == "READ-ONLY mode; serving only read-only clients"
 
 
 def test_mntr_counts_in_milliseconds_how_long_it_is_up(server: Server) -> None:
