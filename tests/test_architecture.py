@@ -35,7 +35,16 @@ PURE += [
 ]
 PURE += [
     f"quorum.{name}"
-    for name in ("members", "ballot", "proposals", "syncplan", "reconfig", "leading", "following")
+    for name in (
+        "members",
+        "ballot",
+        "proposals",
+        "syncplan",
+        "reconfig",
+        "leading",
+        "following",
+        "questions",
+    )
 ]
 IMPURE = {"os", "random", "socket", "time", "trio"}
 

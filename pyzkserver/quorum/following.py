@@ -9,11 +9,12 @@ hold its leader's history is said in ``learner.py``.
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.replica import Proposal, Replica
-from pyzkserver.state.sessions import Session, SessionTable
+from pyzkserver.state.sessions import Session
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import Applied
 from pyzkserver.storage.txncodec import decode_transaction
@@ -31,10 +32,12 @@ from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import CreateSessionTxn
 
 from .ends import LeaderLost
+from .learner_sessions import LearnerSessions
 from .local_sessions import creates_ephemeral
+from .questions import Questions
 from .quick import decode_proposal
 
-__all__ = ["Following", "LearnerSessions"]
+__all__ = ["Following"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
@@ -42,38 +45,6 @@ _SYNC = int(OpCode.SYNC)
 _CREATE_SESSION, _CLOSE_SESSION = int(OpCode.CREATE_SESSION), int(OpCode.CLOSE_SESSION)
 _ACK = int(PacketType.ACK)
 _REMEMBERED = 1024
-
-
-class LearnerSessions(SessionTable):
-    """Sessions as a learner knows them: the leader decides whose time is up, and hears here who was heard of."""
-
-    def __init__(self, tick: int, next_id: int) -> None:
-        super().__init__(tick, next_id)
-        self.touched: dict[int, int] = {}
-        """Sessions that were heard of since the leader last asked, with their timeouts.  Bounded by ``by_id``."""
-
-    def touch(self, session: Session, now: int) -> None:
-        """The client was heard of.  Whether a local session's time is up is decided here."""
-        if session.local:
-            super().touch(session, now)
-        else:
-            self.touched[session.id] = session.timeout
-
-    def make_global(self, session: Session) -> None:
-        """From now on the leader decides about it."""
-        super().make_global(session)
-        self.strike(session)
-        self.touched[session.id] = session.timeout
-
-    def take_touched(self) -> list[tuple[int, int]]:
-        """What the leader is told, once."""
-        touched, self.touched = self.touched, {}
-        return list(touched.items())
-
-    def remove(self, session_id: int) -> Session | None:
-        """Forget a session."""
-        self.touched.pop(session_id, None)
-        return super().remove(session_id)
 
 
 class Following:
@@ -113,16 +84,15 @@ class Following:
         self._upgrading = upgrading
         self.voting = voting
         self.send = send
+        self.questions = Questions()
         self.logged = replica.tree.last_zxid
         """What the log is known to hold safe."""
         self.last_queued = 0
         """The last proposal that came from the leader; 0 before the first."""
         self.compare_digests = False
         self._waiting: dict[int, deque[Proposal]] = {}
-        self._syncs: deque[Proposal] = deque()
         self._decided: dict[Proposal, Applied] = {}
         """Of those that wait, what this member has decided by itself: it is told in its turn."""
-        self._resuming: dict[int, Callable[[bool], None]] = {}
         self._identities: dict[Any, bytes] = {}
         self._unacknowledged: deque[int] = deque()
         self.on_durable: Callable[[], None] = _ignore
@@ -139,7 +109,7 @@ class Following:
             if session is not None and session.local and self._is_local_business(proposal, session):
                 return
         if proposal.op == _SYNC:
-            self._syncs.append(proposal)
+            self.questions.sync(partial(self._synced, proposal))
         queue = self._waiting.get(proposal.session_id)
         if queue is None:
             queue = self._waiting[proposal.session_id] = deque()
@@ -216,23 +186,11 @@ class Following:
         if session is not None and session.local:
             answer(self.replica.sessions.revive(session_id, timeout, self.replica.host.elapsed_ms()))
             return
-        earlier = self._resuming.pop(session_id, None)
-        if earlier is not None:
-            earlier(False)
-        self._resuming[session_id] = answer
+        self.questions.resume(session_id, answer)
         self.send(packet(PacketType.REVALIDATE, -1, encode_revalidate(session_id, timeout)))
 
-    def revalidated(self, session_id: int, valid: bool) -> None:
-        """The leader's answer to that."""
-        answer = self._resuming.pop(session_id, None)
-        if answer is not None:
-            answer(valid)
-
-    def synced(self) -> None:
-        """The leader's answer to the first SYNC: everything that was decided before it has been applied here."""
-        if not self._syncs:
-            raise LeaderLost("the leader sent a SYNC that nobody asked for")
-        proposal = self._syncs.popleft()
+    def _synced(self, proposal: Proposal) -> None:
+        """Everything that was decided before this SYNC has been applied here."""
         queue = self._waiting.get(proposal.session_id)
         if not queue or queue[0] is not proposal:
             raise LeaderLost("the leader answered a sync before the writes that its client asked for earlier")
@@ -359,13 +317,6 @@ class Following:
         sessions = self.replica.sessions
         touched = sessions.take_touched() if isinstance(sessions, LearnerSessions) else []
         self.send(packet(PacketType.PING, zxid, encode_touches(touched)))
-
-    # numbers for people
-
-    @property
-    def pending_revalidations(self) -> int:
-        """How many clients wait for the leader's word about their session."""
-        return len(self._resuming)
 
 
 def _ignore() -> None:

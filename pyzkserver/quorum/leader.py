@@ -22,6 +22,7 @@ from .learner_handler import LearnerHandler
 from .learner_port import LearnerPort
 from .local import Local
 from .members import Members, Tracker
+from .outbox import MAX_QUEUED
 from .proposals import Proposals
 from .reconfig import designated_leader, next_members
 
@@ -36,6 +37,10 @@ class Leader:
     ``epoch`` is -1 until a quorum told which ones it has accepted.  The three events mark the ends of what
     every learner has to wait for: the epoch is settled, a quorum accepted it, a quorum holds the history.
     """
+
+    observers_only = False
+    max_queued = MAX_QUEUED
+    busy = False
 
     def __init__(self, local: Local, on_established: Callable[[int], None]) -> None:
         self.local = local
@@ -245,6 +250,19 @@ class Leader:
             raise QuorumLost(f"only members {with_me} are with this leader, and they are no quorum")
 
     # learners
+
+    @property
+    def telling(self) -> Leading:
+        """What learners are told."""
+        return self.leading
+
+    @property
+    def announced(self) -> Members:
+        """With the NEWLEADER's quorum, what was proposed last comes into force."""
+        return self.local.seen
+
+    async def until_ready(self) -> None:
+        """What learners ask is judged as it comes."""
 
     def register(self, handler: LearnerHandler) -> None:
         """A learner said who it is.  A member has one connection: an older one of its ends."""

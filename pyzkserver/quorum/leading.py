@@ -214,6 +214,17 @@ class Leading(Audience):
 
     # acknowledgements and commits
 
+    @property
+    def last_proposed(self) -> int:
+        """The last zxid that was given to anything."""
+        return self.proposals.proposed
+
+    def acknowledged(self, sid: int, zxid: int) -> None:
+        """A follower's log holds everything up to ``zxid``."""
+        if zxid > self.proposals.committed:
+            self.proposals.ack(sid, zxid)
+            self.commit()
+
     def durable(self, zxid: int) -> None:
         """This member's own log holds everything up to ``zxid``: it acknowledges like any other."""
         self.proposals.ack(self.sid, zxid)

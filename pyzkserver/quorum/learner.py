@@ -25,7 +25,6 @@ from pyzkserver.wire.quorum import (
     LearnerInfo,
     Packet,
     PacketError,
-    PacketReader,
     PacketType,
     decode_revalidated,
     packet,
@@ -38,18 +37,15 @@ from pyzkserver.wire.txns import SetDataTxn
 
 from .config_node import furnish_config
 from .ends import LeaderLost, Reconfigured, first_of
-from .following import Following, LearnerSessions
+from .following import Following
+from .learner_sessions import LearnerSessions
 from .local import Local
 from .members import Address, Members
-from .outbox import Outbox
+from .upstream import Upstream
 
 __all__ = ["Learner"]
 
 logger = logging.getLogger("pyzkserver.quorum")
-
-_RECEIVE = 1 << 16
-_TRIES = 5
-_FIRST_PAUSE_MS = 5
 
 _RECONFIG = int(OpCode.RECONFIG)
 _PROPOSAL, _COMMIT, _INFORM = int(PacketType.PROPOSAL), int(PacketType.COMMIT), int(PacketType.INFORM)
@@ -63,33 +59,24 @@ class Learner:
     ) -> None:
         self.local = local
         self.leader = leader
+        self.upstream = Upstream(local)
         self.voting = voting
         self.epoch = 0
         self.following: Following
         self.established = False
         self._on_established = on_established
-        self._stream: trio.abc.Stream
-        config = local.config
-        self._reader = PacketReader(config.jute_max_buffer + config.jute_max_buffer_extra_size)
-        self._waiting: deque[Packet] = deque()
         self._held: deque[tuple[int, bytes]] = deque()
         """Proposals that came before NEWLEADER and are not committed: they are logged once its epoch is current."""
         self._in_memory = False
         """A leader's tree was received and is not on disk yet: what follows is applied to it alone."""
         self._tree: DataTree
-        self._outbox: Outbox
-        self._overrun = trio.CancelScope()
-        self._patience = local.init_seconds
-        """How long the leader may be silent: initLimit, and from NEWLEADER on syncLimit."""
 
     async def run(self, leader: Iterable[Address]) -> NoReturn:
         """Follow the leader at one of these addresses until it is lost.  Raises LeaderLost."""
         try:
-            self._stream = await self._connect(list(leader))
-            async with self._stream, trio.open_nursery() as nursery:
-                self._outbox = Outbox(self._stream, self.local.host, self.local.soon, self._give_up)
+            async with await self.upstream.connect(leader), trio.open_nursery() as nursery:
                 await self._register()
-                nursery.start_soon(self._send)
+                nursery.start_soon(self.upstream.send)
                 await self._synchronize(nursery)
                 self._serve_clients(nursery)
                 await self._follow()
@@ -101,37 +88,14 @@ class Learner:
 
     # discovery
 
-    async def _connect(self, addresses: list[Address]) -> trio.abc.Stream:
-        """A connection to the leader.  It may not lead yet, so this is tried a few times."""
-        config, host = self.local.config, self.local.host
-        limit = config.connect_to_learner_master_limit or config.init_limit
-        failure: OSError | None = None
-        with trio.move_on_after(limit * config.tick_time / 1000):
-            # Apache's tries five times with this delay between.  This one begins sooner, and gives up no earlier.
-            delay = config.leader_connect_delay_during_retry_ms
-            left, pause = (_TRIES - 1) * delay, min(_FIRST_PAUSE_MS, delay)
-            while True:
-                for address in addresses:
-                    try:
-                        return await host.connect(address.host, address.port)
-                    except OSError as error:
-                        failure = error
-                if left <= 0:
-                    break
-                await host.sleep(pause / 1000)
-                left -= pause
-                pause = min(2 * pause, delay)
-        where = " or ".join(map(str, addresses))
-        raise LeaderLost(f"the leader at {where} cannot be reached: {failure or 'time is up'}")
-
     async def _register(self) -> None:
         """Say who this is and which epoch it accepted; accept the leader's (``registerWithLeader``)."""
         local = self.local
         epochs = local.history.epochs
         info = LearnerInfo(local.sid, PROTOCOL_VERSION, local.members.version).encode()
         kind = PacketType.FOLLOWERINFO if self.voting else PacketType.OBSERVERINFO
-        await self._stream.send_all(packet(kind, epochs.accepted << 32, info))
-        leader = await self._next()
+        await self.upstream.say(packet(kind, epochs.accepted << 32, info))
+        leader = await self.upstream.next()
         if leader.type != PacketType.LEADERINFO:
             raise LeaderLost(f"the leader sent {packet_name(leader.type)} where LEADERINFO was due")
         self.epoch = epoch = leader.zxid >> 32
@@ -147,7 +111,7 @@ class Learner:
             # Accepted before, perhaps from this leader, perhaps before a crash: it cannot count twice.
             counts = ACCEPTED_AGAIN
         data = (counts & 0xFFFF_FFFF).to_bytes(4)
-        await self._stream.send_all(packet(PacketType.ACKEPOCH, local.history.last_zxid, data))
+        await self.upstream.say(packet(PacketType.ACKEPOCH, local.history.last_zxid, data))
 
     # synchronization
 
@@ -155,7 +119,7 @@ class Learner:
         """Take over the leader's history (``syncWithLeader``)."""
         local = self.local
         history = local.history
-        first = await self._next()
+        first = await self.upstream.next()
         sessions: dict[int, int] | None = None
         if first.type == PacketType.DIFF:
             logger.info("the leader sends what is missing up to 0x%x", first.zxid)
@@ -192,8 +156,8 @@ class Learner:
         logger.info("the leader sends its whole tree at 0x%x", zxid)
         self._tree = self.local.history.empty_tree()
         # What was read beyond the SNAP packet belongs to the tree; what is read beyond the tree are packets.
-        snapshot, rest = await receive_tree(self._receive, self._tree, self._reader.rest())
-        self._waiting.extend(self._reader.feed(rest))
+        snapshot, rest = await receive_tree(self.upstream.receive, self._tree, self.upstream.rest())
+        self.upstream.put_back(rest)
         self._tree.last_zxid = zxid
         self._in_memory = True
         return dict(snapshot.sessions)
@@ -218,7 +182,7 @@ class Learner:
         """Everything up to NEWLEADER, and its acknowledgement.  Returns the configuration that it announces."""
         local, following = self.local, self.following
         history = local.history
-        while (one := await self._next()).type != PacketType.NEWLEADER:
+        while (one := await self.upstream.next()).type != PacketType.NEWLEADER:
             self._take_missing(one)
         announced = None
         if one.data is not None and len(one.data) > 1:
@@ -240,7 +204,7 @@ class Learner:
         # leader counts this as a vote that all of it is committed (ZOOKEEPER-3911, -4646).
         history.epochs.set_current(self.epoch)
         following.skip_acknowledging(replica.tree.last_zxid)
-        self._patience = local.sync_seconds
+        self.upstream.patience = local.sync_seconds
         self.queue(short_packet(PacketType.ACK, self.epoch << 32))
         following.compare_digests = local.config.digest_enabled
         # What was proposed and not committed is logged and acknowledged like any other proposal.
@@ -252,7 +216,7 @@ class Learner:
 
     def _acknowledge(self) -> None:
         self.following.acknowledge()
-        self._outbox.push()
+        self.upstream.push()
 
     def _take_missing(self, one: Packet) -> None:
         """One packet before NEWLEADER."""
@@ -296,7 +260,7 @@ class Learner:
         self.local.history.commit_log.add(proposal.txn, proposal.payload)
 
     async def _until_up_to_date(self) -> None:
-        while (one := await self._next()).type != PacketType.UPTODATE:
+        while (one := await self.upstream.next()).type != PacketType.UPTODATE:
             self._hear(one)
         self.queue(short_packet(PacketType.ACK, self.epoch << 32))
 
@@ -311,14 +275,12 @@ class Learner:
 
     async def _follow(self) -> NoReturn:
         hear = self._hear
-        while self._waiting:
-            hear(self._waiting.popleft())
-        data = b""  # perhaps packets have been received already
+        packets = self.upstream.received()
         while True:
-            for one in self._reader.feed(data):
+            for one in packets:
                 hear(one)
             self.following.compare()
-            data = await self._receive()
+            packets = await self.upstream.packets()
 
     def _hear(self, one: Packet) -> None:
         type_ = one.type
@@ -338,9 +300,9 @@ class Learner:
         if one.type == PacketType.PING:
             following.answer_ping(one.zxid)
         elif one.type == PacketType.REVALIDATE:
-            following.revalidated(*decode_revalidated(one.body))
+            following.questions.revalidated(*decode_revalidated(one.body))
         elif one.type == PacketType.SYNC:
-            following.synced()
+            following.questions.synced()
         elif one.type in (PacketType.COMMITANDACTIVATE, PacketType.INFORMANDACTIVATE):
             self._hear_activation(one)
         else:
@@ -377,32 +339,6 @@ class Learner:
                 f"the leader proposed 0x{txn.zxid:x}, which is no configuration: {error}"
             ) from None
 
-    # moving bytes
-
-    async def _receive(self) -> bytes:
-        with trio.move_on_after(self._patience):
-            data = bytes(await self._stream.receive_some(_RECEIVE))
-            if not data:
-                raise LeaderLost("the leader closed the connection")
-            return data
-        raise LeaderLost(f"nothing was heard of the leader for {self._patience:g} s")
-
-    async def _next(self) -> Packet:
-        """The next packet; what follows it is not looked at, for it may be a tree."""
-        if self._waiting:
-            return self._waiting.popleft()
-        while (one := self._reader.take()) is None:
-            self._reader.add(await self._receive())
-        return one
-
     def queue(self, data: bytes) -> None:
         """Send this to the leader, after everything queued before."""
-        self._outbox.queue(data)
-
-    def _give_up(self, waiting: int) -> None:
-        self._overrun.cancel()
-
-    async def _send(self) -> None:
-        with self._overrun:
-            await self._outbox.run()
-        raise LeaderLost(f"{self._outbox.waiting} bytes wait for the leader, which does not take them")
+        self.upstream.queue(data)

@@ -1,16 +1,15 @@
-"""One learner's conversation with its leader, from FOLLOWERINFO to the end of its connection.
+"""One learner's conversation with its leader or observer master, from FOLLOWERINFO to the end of its connection.
 
-How far it lags behind and what it needs is decided in ``syncplan.py``.  What is queued for it goes out by its
+How far it lags behind and what it needs is said in ``catching_up.py``.  What is queued for it goes out by its
 ``Outbox``, a batch by one write.
 """
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import trio
 
-from pyzkserver.state.transaction import Transaction
 from pyzkserver.storage.treestream import tree_stream
 from pyzkserver.wire.jute import DecodeError
 from pyzkserver.wire.quorum import (
@@ -24,43 +23,41 @@ from pyzkserver.wire.quorum import (
     decode_touches,
     packet,
     packet_name,
-    proposal_packet,
     short_packet,
     split_request,
 )
 
+from .catching_up import CatchingUp
 from .ends import LearnerGone, LearnerRefused, QuorumLost, first_of
+from .masters import LearnerMaster
 from .outbox import Outbox
-from .syncplan import Sources, beginning_of, plan_sync
-
-if TYPE_CHECKING:
-    from .leader import Leader
 
 __all__ = ["LearnerHandler"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
 _RECEIVE = 1 << 16
+_PIECE = 1 << 20
 
 _ACK, _PING = int(PacketType.ACK), int(PacketType.PING)
 _REQUEST, _REVALIDATE = int(PacketType.REQUEST), int(PacketType.REVALIDATE)
 
 
 class LearnerHandler:
-    """The leader's end of one learner's connection.
+    """The other end of one learner's connection.
 
     ``sid`` is known when the learner said it.  A learner is ``voting`` if it came as a follower; whether its
     vote counts is the configuration's business.
     """
 
-    def __init__(self, leader: "Leader", stream: trio.abc.Stream) -> None:
-        self._leader = leader
-        self._local = leader.local
+    def __init__(self, master: LearnerMaster, stream: trio.abc.Stream) -> None:
+        self._master = master
+        self._local = master.local
         self._stream = stream
         config = self._local.config
         self._reader = PacketReader(config.jute_max_buffer + config.jute_max_buffer_extra_size)
         self._packets: Iterator[Packet] = iter(())
-        self._outbox = Outbox(stream, self._local.host, self._local.soon, self._overrun)
+        self._outbox = Outbox(stream, self._local.host, self._local.soon, self._overrun, master.max_queued)
         self._scope = trio.CancelScope()
         self._reason = ""
         self._counted = ""
@@ -97,7 +94,7 @@ class LearnerHandler:
             self._reason, level = self._reason or "the connection broke", logging.INFO
         finally:
             self._synchronized()
-            self._leader.unregister(self)
+            self._master.unregister(self)
         self._say_why(level)
 
     def _say_why(self, level: int) -> None:
@@ -117,26 +114,26 @@ class LearnerHandler:
     def end(self, reason: str) -> None:
         """Close the connection."""
         self._reason = self._reason or reason
-        self._leader.unregister(self)
+        self._master.unregister(self)
         self._scope.cancel()
 
     async def _converse(self) -> None:
-        leader, local = self._leader, self._local
+        master, local = self._master, self._local
         accepted = await self._hear_who()
-        epoch = await leader.epoch_for(self.sid, accepted)
+        epoch = await master.epoch_for(self.sid, accepted)
         await self._send_all(packet(PacketType.LEADERINFO, epoch << 32, PROTOCOL_VERSION.to_bytes(4)))
         answer = await self._next(PacketType.ACKEPOCH)
         if len(answer.body) < 4:
             raise LearnerRefused(f"ACKEPOCH with {len(answer.body)} bytes")
         current = int.from_bytes(answer.body[:4], signed=True)
-        await leader.accept_epoch(self.sid, current, answer.zxid)
-        leader.register(self)
+        await master.accept_epoch(self.sid, current, answer.zxid)
+        master.register(self)
         async with trio.open_nursery() as nursery:
             await self._synchronize(answer.zxid)
             nursery.start_soon(self._outbox.run)
             acknowledged = await self._next(PacketType.ACK)
             self._synchronized()
-            await leader.holds_history(self.sid, acknowledged.zxid)
+            await master.holds_history(self.sid, acknowledged.zxid)
             # What it was synchronized with is acknowledged as a whole: only what was proposed since is owed.
             self._acked = max(self._acked, self._given)
             self._patience = local.sync_seconds
@@ -148,6 +145,8 @@ class LearnerHandler:
     async def _hear_who(self) -> int:
         """The epoch that it accepted last."""
         first = await self._next(PacketType.FOLLOWERINFO, PacketType.OBSERVERINFO)
+        if self._master.observers_only and first.type != PacketType.OBSERVERINFO:
+            raise LearnerRefused("it wants to follow, and this member serves observers: it does not lead")
         info, version = first.body, 0
         if len(info) >= 8:
             self.sid = int.from_bytes(info[:8], signed=True)
@@ -161,7 +160,7 @@ class LearnerHandler:
             theirs, ours = LearnerInfo.decode(info).config_version, self._local.members.version
             if theirs > ours:
                 raise LearnerRefused(
-                    f"its configuration (version 0x{theirs:x}) is newer than this leader's (0x{ours:x})"
+                    f"its configuration (version 0x{theirs:x}) is newer than this member's (0x{ours:x})"
                 )
         self.voting = first.type == PacketType.FOLLOWERINFO
         return first.zxid >> 32
@@ -197,105 +196,35 @@ class LearnerHandler:
 
     async def _synchronize(self, peer_last: int) -> None:
         """Bring it to this leader's history, and from there on forward everything to it."""
-        leader, local = self._leader, self._local
-        history, leading = local.history, leader.leading
-        tree = leading.replica.tree
-        log = history.commit_log
-        plan = plan_sync(
-            peer_last,
-            processed=tree.last_zxid,
-            first_kept=log.min_zxid if len(log) else None,
-            last_kept=log.max_zxid if len(log) else None,
-            log_on_disk=local.config.snapshot_size_factor >= 0,
-            force_snapshot=local.config.force_snapshot_sync,
-        )
-        missing = (
-            None if plan.source is Sources.SNAPSHOT else self._missing(plan.source, peer_last, plan.packet)
-        )
+        master, local = self._master, self._local
+        telling = master.telling
+        missing = CatchingUp(local, telling.replica.tree).missing(peer_last, self.name)
         if missing is not None:
             self._admit("diffs", local.config.max_concurrent_diff_syncs)
-            packets, last = missing
-            self._given = last
-            leading.flush()
-            self.queue(packets)
+            packets, self._given = missing
             # What follows those is queued in the same breath: nothing can happen in between.
-            leading.start_forwarding(self, last, voting=self.voting)
+            telling.flush()
+            telling.start_forwarding(self, self._given, voting=self.voting)
+            for piece in _pieces(packets):
+                await self._send_all(piece)
         else:
             await self._send_snapshot()
-        seen = str(local.seen).encode()
-        leading.send(self, packet(PacketType.NEWLEADER, leader.epoch << 32, seen))
-
-    def _missing(
-        self, source: Sources, peer_last: int, begin: tuple[str, int] | None
-    ) -> tuple[bytes, int] | None:
-        """The packets that bring it up to date, and the last zxid it has then; None if they do not exist."""
-        if begin is not None:
-            name, zxid = begin
-            logger.info("learner %s gets %s 0x%x", self.name, name, zxid)
-            return short_packet(PacketType[name], zxid), zxid
-        transactions = self._transactions(source, peer_last)
-        if transactions is None:
-            return None
-        last_committed = self._last_committed()
-        beginning = beginning_of(peer_last, (txn.zxid for txn, _ in transactions), last_committed)
-        if beginning is None:
-            return None
-        out = [short_packet(PacketType[beginning.name], beginning.zxid)]
-        last = beginning.after
-        for txn, payload in transactions:
-            if txn.zxid > last:
-                # It is committed, so its COMMIT follows at once.
-                out.append(proposal_packet(PacketType.PROPOSAL, txn.zxid, payload))
-                out.append(short_packet(PacketType.COMMIT, txn.zxid))
-                last = txn.zxid
-        logger.info(
-            "learner %s, which is at 0x%x, gets %s 0x%x and %d transactions",
-            self.name,
-            peer_last,
-            beginning.name,
-            beginning.zxid,
-            len(out) // 2,
-        )
-        return b"".join(out), last
-
-    def _last_committed(self) -> int:
-        log = self._local.history.commit_log
-        return log.max_zxid if len(log) else self._leader.leading.replica.tree.last_zxid
-
-    def _transactions(self, source: Sources, peer_last: int) -> list[tuple[Transaction, bytes]] | None:
-        """What is committed, from the learner's last on; None if that is not at hand without a gap."""
-        history = self._local.history
-        kept = [(entry.txn, entry.payload) for entry in history.commit_log]
-        if source is Sources.COMMITTED_LOG:
-            return kept
-        on_disk = history.from_disk(peer_last)
-        if on_disk is None:
-            return None
-        first_kept = kept[0][0].zxid if kept else self._leader.leading.replica.tree.last_zxid
-        found = []
-        for txn, payload in on_disk:
-            if txn.zxid > first_kept:
-                break
-            found.append((txn, payload))
-        if not found or (kept and found[-1][0].zxid < first_kept):
-            return None
-        if kept and found[-1][0].zxid == first_kept:
-            found.pop()
-        return found + kept
+        announced = str(master.announced).encode()
+        telling.send(self, packet(PacketType.NEWLEADER, master.epoch << 32, announced))
 
     async def _send_snapshot(self) -> None:
-        leader, local = self._leader, self._local
-        leading = leader.leading
+        master, local = self._master, self._local
+        telling = master.telling
         self._admit("snapshots", local.config.max_concurrent_snap_syncs)
-        replica = leading.replica
+        replica = telling.replica
         zxid = replica.tree.last_zxid
         sessions = replica.sessions.timeouts()
         # The tree is read a piece at a time while it changes; it begins here, and whatever is applied from
         # now on is queued behind it.
         self._given = zxid
-        leading.flush()
+        telling.flush()
         pieces = tree_stream(replica.tree, sessions)
-        leading.start_forwarding(self, zxid, voting=self.voting)
+        telling.start_forwarding(self, zxid, voting=self.voting)
         logger.info("learner %s gets a snapshot of 0x%x", self.name, zxid)
         await self._send_all(short_packet(PacketType.SNAP, zxid))
         for piece in pieces:
@@ -306,7 +235,7 @@ class LearnerHandler:
 
     def _admit(self, kind: str, limit: int) -> None:
         """Observers wait for better times (``LearnerSyncThrottler``); members that vote are never turned away."""
-        under_way = self._leader.synchronizing
+        under_way = self._master.synchronizing
         if not self.voting and under_way[kind] >= limit:
             raise LearnerRefused(f"{under_way[kind]} learners are getting {kind} already")
         under_way[kind] += 1
@@ -315,7 +244,7 @@ class LearnerHandler:
     def _synchronized(self) -> None:
         """It has acknowledged the history, or will not."""
         if self._counted:
-            self._leader.synchronizing[self._counted] -= 1
+            self._master.synchronizing[self._counted] -= 1
             self._counted = ""
 
     # broadcast
@@ -327,6 +256,8 @@ class LearnerHandler:
             for one in packets:
                 self._hear(one)
             self._after_batch()
+            if self._master.busy:
+                await self._master.until_ready()
             data = await self._receive()
             self._heard()
             packets = self._reader.feed(data)
@@ -339,25 +270,24 @@ class LearnerHandler:
             if zxid > self._acked:
                 self._acked = zxid
             return
-        leading = self._leader.leading
+        telling = self._master.telling
         if type_ == _REQUEST:
             session_id, cxid, op, body = split_request(one.body)
-            leading.request(self, session_id, cxid, op, body, one.authinfo)
+            telling.request(self, session_id, cxid, op, body, one.authinfo)
         elif type_ == _PING:
             now = self._now()
             for session_id, timeout in decode_touches(one.body):
-                leading.touch(session_id, timeout, now)
+                telling.touch(session_id, timeout, now)
         elif type_ == _REVALIDATE:
-            leading.revalidate(self, *decode_revalidate(one.body))
+            telling.revalidate(self, *decode_revalidate(one.body))
         else:
             raise LearnerRefused(f"it sent {packet_name(type_)}, which no learner sends")
 
     def _after_batch(self) -> None:
-        leading = self._leader.leading
-        if self.voting and self._acked > leading.proposals.committed:
-            leading.proposals.ack(self.sid, self._acked)
-            leading.commit()
-        leading.flush_if_little()
+        telling = self._master.telling
+        if self.voting:
+            telling.acknowledged(self.sid, self._acked)
+        telling.flush_if_little()
 
     def _heard(self) -> None:
         self._deadline_ms = self._now() + int(self._local.sync_seconds * 1000)
@@ -381,7 +311,7 @@ class LearnerHandler:
         """Ask whether it is there, and end what owes an acknowledgement for too long (``SyncLimitCheck``)."""
         if not self.in_broadcast:
             return
-        proposed, now = self._leader.leading.proposals.proposed, self._now()
+        proposed, now = self._master.telling.last_proposed, self._now()
         if self.voting:
             if self._owed is not None and self._acked < self._owed[0]:
                 if now - self._owed[1] >= self._local.sync_seconds * 1000:
@@ -389,7 +319,7 @@ class LearnerHandler:
                     return
             else:
                 self._owed = (proposed, now) if self._acked < proposed and proposed & 0xFFFF_FFFF else None
-        self._leader.leading.send(self, short_packet(_PING, proposed))
+        self._master.telling.send(self, short_packet(_PING, proposed))
 
     # sending
 
@@ -403,3 +333,16 @@ class LearnerHandler:
 
     def _overrun(self, waiting: int) -> None:
         self.end(f"{waiting} bytes wait for it: it has to synchronize anew")
+
+
+def _pieces(packets: list[bytes]) -> Iterator[bytes]:
+    """The same in pieces of about a mebibyte: a learner that takes them slowly is not one that takes nothing."""
+    piece, size = [], 0
+    for one in packets:
+        piece.append(one)
+        size += len(one)
+        if size >= _PIECE:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)

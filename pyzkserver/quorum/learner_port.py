@@ -5,15 +5,13 @@ What is said on a connection is in ``learner_handler.py``.
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import trio
 
 from .learner_handler import LearnerHandler
 from .local import Local
-
-if TYPE_CHECKING:
-    from .leader import Leader
+from .masters import LearnerMaster
 
 __all__ = ["LearnerPort", "Listener", "open_listeners"]
 
@@ -44,11 +42,11 @@ def open_listeners(local: Local) -> list[Listener]:
 
 
 class LearnerPort:
-    """Accepts learners for one leader.  ``_callers`` are its connections, in the order they came."""
+    """Accepts learners for a leader or observer master.  ``_callers`` are connections, in the order they came."""
 
-    def __init__(self, leader: "Leader") -> None:
-        self._leader = leader
-        self._local = leader.local
+    def __init__(self, master: LearnerMaster) -> None:
+        self._master = master
+        self._local = master.local
         self._callers: dict[LearnerHandler, None] = {}
 
     async def serve(self, listeners: Sequence[Listener]) -> None:
@@ -66,7 +64,7 @@ class LearnerPort:
                 await self._local.host.sleep(0.1)
                 continue
             self._make_room()
-            handler = LearnerHandler(self._leader, stream)
+            handler = LearnerHandler(self._master, stream)
             self._callers[handler] = None
             nursery.start_soon(self._serve, handler)
 

@@ -13,8 +13,8 @@ from pyzkserver.storage.txnlog import NullLog, TransactionLog
 
 from .complaints import Complaints
 from .config_files import BesideSnapshots, ConfigFiles, Keeping, Nowhere
-from .following import LearnerSessions
 from .history import History
+from .learner_sessions import LearnerSessions
 from .members import Members
 from .reading import ReadOnly
 

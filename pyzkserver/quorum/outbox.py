@@ -28,11 +28,13 @@ class Outbox:
         host: Host,
         soon: Callable[[Callable[[], None]], None],
         overrun: Callable[[int], None],
+        limit: int = MAX_QUEUED,
     ) -> None:
         self._stream = stream
         self._host = host
         self._soon = soon
         self._overrun = overrun
+        self._limit = limit
         self._queue: list[bytes] = []
         self._blocked = True
         self._scheduled = False
@@ -46,7 +48,7 @@ class Outbox:
         """Send this, after everything queued before, when the batch at hand is through."""
         self._queue.append(data)
         self.waiting += len(data)
-        if self.waiting > MAX_QUEUED:
+        if self.waiting > self._limit:
             self._overrun(self.waiting)
         if not self._scheduled:
             self._scheduled = True

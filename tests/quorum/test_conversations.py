@@ -219,7 +219,7 @@ BAD_BEGINNINGS = [
     ),
     ("of a server before 3.4", packet(P.FOLLOWERINFO, 0, info(version=1)), "of a server before 3.4"),
     ("no info at all", packet(P.FOLLOWERINFO, 0, b""), "of a server before 3.4"),
-    ("a newer configuration", packet(P.FOLLOWERINFO, 0, info(config=5 << 32)), "is newer than this leader's"),
+    ("a newer configuration", packet(P.FOLLOWERINFO, 0, info(config=5 << 32)), "is newer than this member's"),
     ("the leader's own id", packet(P.FOLLOWERINFO, 0, info(2)), "this leader's own id"),
     (
         "a learner that sends what only leaders do",

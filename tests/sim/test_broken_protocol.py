@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyzkserver.quorum import ballot, learner_handler
+from pyzkserver.quorum import ballot, catching_up
 from pyzkserver.quorum.following import Following
 from pyzkserver.quorum.history import History
 from pyzkserver.quorum.leader import Leader
@@ -169,7 +169,7 @@ def test_a_difference_that_leaves_something_out(broken: pytest.MonkeyPatch) -> N
     def plan(peer_last: int, *, processed: int, **more: Any) -> Plan:
         return Plan(Sources.NOWHERE, ("DIFF", processed))
 
-    broken.setattr(learner_handler, "plan_sync", plan)
+    broken.setattr(catching_up, "plan_sync", plan)
     wrong = found()
     assert any(name in wrong for name in ("PrefixConsistency", "Agreement", "PrimaryIntegrity"))
 
