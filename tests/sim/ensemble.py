@@ -278,8 +278,8 @@ def _comparable(tree: DataTree) -> dict[str, Any]:
 
 
 def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
-    nodes, others = one.pop("nodes"), other.pop("nodes")
-    words = [f"{key} {one[key]}, {other[key]}" for key in one if one[key] != other[key]]
+    nodes, others = one["nodes"], other["nodes"]
+    words = [f"{key} {one[key]}, {other[key]}" for key in one if key != "nodes" and one[key] != other[key]]
     words += [
         f"{path} {nodes.get(path)}, {others.get(path)}"
         for path in nodes | others
