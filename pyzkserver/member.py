@@ -14,7 +14,8 @@ from .quorum.peer import Peer
 from .replica.replica import Replica
 from .serving.admission import Admission
 from .serving.epoll_plane import EpollPlane
-from .serving.port import data_plane, listen
+from .serving.moving import MovablePort
+from .serving.port import data_plane
 from .serving.service import Service
 from .state.sessions import SessionTable
 from .state.tree import DataTree
@@ -41,32 +42,31 @@ async def serve_member(
     history = History(store, config, lambda: new_tree(config))
     history.open()
     try:
-        listener = listen(host, config)
-        with listener:
-            service.port = listener.getsockname()[1]
+
+        def replica_of_role(tree: DataTree, log: TransactionLog, sessions: type[SessionTable]) -> Replica:
+            if isinstance(plane, EpollPlane) and local.soon != plane.soon and store.log is not None:
+                # The log goes on in the plane's rhythm; and so does what is sent to other members.
+                # Other members wait for this one, however few clients it has: it is never alone.
+                store.join_data_plane(plane.soon, plane.signaller, lambda: False)
+                local.soon = plane.soon
+            return new_replica(config, host, tree, log, sessions)
+
+        local = Local(
+            config.server_id,
+            config,
+            host,
+            _members(config),
+            history,
+            replica_of_role,
+            service,
+            trio.lowlevel.current_trio_token().run_sync_soon,
+        )
+        with MovablePort(service, local.client_address) as port:
             plane = data_plane(service, Admission(config))
-
-            def replica_of_role(tree: DataTree, log: TransactionLog, sessions: type[SessionTable]) -> Replica:
-                if isinstance(plane, EpollPlane) and local.soon != plane.soon and store.log is not None:
-                    # The log goes on in the plane's rhythm; and so does what is sent to other members.
-                    # Other members wait for this one, however few clients it has: it is never alone.
-                    store.join_data_plane(plane.soon, plane.signaller, lambda: False)
-                    local.soon = plane.soon
-                return new_replica(config, host, tree, log, sessions)
-
-            local = Local(
-                config.server_id,
-                config,
-                host,
-                _members(config),
-                history,
-                replica_of_role,
-                service,
-                trio.lowlevel.current_trio_token().run_sync_soon,
-            )
+            local.client_address_changed = port.move
             peer = Peer(local)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(plane.run, listener)
+                nursery.start_soon(port.serve, plane)
                 await nursery.start(peer.run)
                 task_status.started(peer)
     finally:

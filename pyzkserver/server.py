@@ -57,7 +57,7 @@ class RunningServer:
     @property
     def hosts(self) -> str:
         """The connect string: what ``KazooClient(hosts)`` and ``zkCli -server`` take."""
-        address = self.config.client_port_address
+        address = self.service.address
         if address in ("0.0.0.0", ""):
             address = "127.0.0.1"
         elif address == "::":
@@ -190,7 +190,7 @@ async def _serve(
     service: Service, store: "Store | None", task_status: trio.TaskStatus[RunningServer]
 ) -> None:
     config, replica = service.config, service.replica
-    listener = listen(service.host, config)
+    listener = listen(service.host, config, config.client_port_address, config.client_port)
     with listener:
         service.port = listener.getsockname()[1]
         async with trio.open_nursery() as nursery:

@@ -15,7 +15,7 @@ from .complaints import Complaints
 from .config_files import BesideSnapshots, ConfigFiles, Keeping, Nowhere
 from .history import History
 from .learner_sessions import LearnerSessions
-from .members import Members
+from .members import Address, Members
 from .reading import ReadOnly
 
 __all__ = ["ClientSide", "Local", "ReplicaFactory"]
@@ -62,6 +62,8 @@ class Local:
         """Called when another configuration has come into force."""
         self.complaints = Complaints(logger)
         """About what comes by the quorum port."""
+        self.client_address_changed: Callable[[Address], None] = _ignore_address
+        """Called when a configuration in force says that clients come to another place."""
         self.history = history
         self.clients = clients
         self.soon = soon
@@ -86,6 +88,12 @@ class Local:
     def observer(self) -> bool:
         """Whether this member only observes."""
         return self.sid in self.members.observing
+
+    @property
+    def client_address(self) -> Address | None:
+        """Where clients of this member come to, as the configuration in force says; None where it says nothing."""
+        own = self.members.get(self.sid)
+        return own.client_address if own is not None else None
 
     @property
     def init_seconds(self) -> float:
@@ -152,8 +160,15 @@ class Local:
         if not before.is_same_as(members):
             logger.info("the members are now %s", ", ".join(members.text.splitlines()))
             self.members_changed()
+            # Behind what can fail, and whatever becomes of the role: clients that are connected stay.
+            if self.client_address is not None:
+                self.client_address_changed(self.client_address)
         return self.observer is not observed
 
 
 def _ignore() -> None:
+    pass
+
+
+def _ignore_address(address: Address) -> None:
     pass

@@ -75,10 +75,19 @@ class EpollPlane:
         self._epoll.register(signal.descriptor, _IN)
         return signal
 
-    async def run(self, listener: socket.socket) -> None:
+    def listen_to(self, listener: socket.socket | None) -> None:
+        """Accept clients there from now on, or nowhere, and no longer where it did; connections stay as they are.
+
+        The socket that it listened to is for the caller to close.
+        """
+        if self._acceptor is not None:
+            self._acceptor.retire()
+        self._acceptor = None if listener is None else Acceptor(listener, self._epoll, self._welcome)
+
+    async def run(self, listener: socket.socket | None) -> None:
         """Serve until cancelled."""
         self._token = trio.lowlevel.current_trio_token()
-        self._acceptor = Acceptor(listener, self._epoll, self._welcome)
+        self.listen_to(listener)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._housekeeping)

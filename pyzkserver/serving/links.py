@@ -179,6 +179,12 @@ class Acceptor:
             self._epoll.register(self._listener.fileno(), select.EPOLLIN)
             self.listening = True
 
+    def retire(self) -> None:
+        """Listen no more; the socket may be closed then."""
+        if self.listening:
+            self._epoll.unregister(self._listener.fileno())
+            self.listening = False
+
     def close(self) -> None:
         """Close the listening socket, in this process."""
         self._listener.close()

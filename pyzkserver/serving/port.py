@@ -23,9 +23,8 @@ class PortUnavailable(PyzkserverError):
     """The client port cannot be listened on.  The message says why, and what to change."""
 
 
-def listen(host: Host, config: Config) -> socket.socket:
-    """Open the client port.  Raises PortUnavailable."""
-    address, port = config.client_port_address, config.client_port
+def listen(host: Host, config: Config, address: str, port: int) -> socket.socket:
+    """Open the client port, or any that is free where that is 0.  Raises PortUnavailable."""
     backlog = config.client_port_listen_backlog
     try:
         return host.listen(address, port, backlog if backlog > 0 else _DEFAULT_BACKLOG)

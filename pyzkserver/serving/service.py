@@ -29,8 +29,8 @@ class Service:
         self.host = host
         self.statistics = ServerStatistics(host.elapsed_ms())
         self.connections: dict[Connection, None] = {}
-        self.port = config.client_port
-        """The port that clients come to; known when the server listens."""
+        self.address, self.port = config.client_port_address, config.client_port
+        """Where clients come to; the port is known when the server listens."""
         self.trace_mask = fourletter.DEFAULT_TRACE_MASK
         self._replica = replica
 

@@ -27,25 +27,47 @@ class TaskPlane:
         self._service = service
         self._admission = admission
         self._parting = 0
+        self._listener: socket.socket | None = None
+        self._accepting = trio.CancelScope()
 
-    async def run(self, listener: socket.socket) -> None:
+    def listen_to(self, listener: socket.socket | None) -> None:
+        """Accept clients there from now on, or nowhere, and no longer where it did; connections stay as they are.
+
+        The socket that it listened to is for the caller to close.
+        """
+        if self._listener is not None:
+            trio.lowlevel.notify_closing(self._listener)
+        self._listener = listener
+        self._accepting.cancel()
+
+    async def run(self, listener: socket.socket | None) -> None:
         """Serve until cancelled."""
-        listening = trio.socket.from_stdlib_socket(listener)
+        self._listener = listener
         async with trio.open_nursery() as nursery:
             while True:
-                try:
-                    accepted, peer = await listening.accept()
-                except OSError as error:
-                    logger.error("cannot accept connections for a moment: %s", error)
-                    await self._service.host.sleep(0.1)
-                    continue
-                address = client_address(peer)
-                if not self._admission.admit(address[0]):
-                    self._service.statistics.connections_rejected += 1
-                    accepted.close()
-                    continue
-                prepare_socket(accepted, self._service.config)
-                nursery.start_soon(self.serve_stream, trio.SocketStream(accepted), address)
+                with trio.CancelScope() as self._accepting:
+                    await self._accept(nursery)
+
+    async def _accept(self, nursery: trio.Nursery) -> None:
+        if self._listener is None:
+            await trio.sleep_forever()
+        listening = trio.socket.from_stdlib_socket(self._listener)
+        while True:
+            try:
+                accepted, peer = await listening.accept()
+            except trio.ClosedResourceError:
+                await trio.sleep_forever()  # it has moved, and this is about to be cancelled
+            except OSError as error:
+                logger.error("cannot accept connections for a moment: %s", error)
+                await self._service.host.sleep(0.1)
+                continue
+            address = client_address(peer)
+            if not self._admission.admit(address[0]):
+                self._service.statistics.connections_rejected += 1
+                accepted.close()
+                continue
+            prepare_socket(accepted, self._service.config)
+            nursery.start_soon(self.serve_stream, trio.SocketStream(accepted), address)
 
     async def serve_stream(self, stream: trio.abc.Stream, address: tuple[str, int]) -> None:
         """One admitted connection, from its first byte to its last."""

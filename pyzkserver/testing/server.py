@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -129,9 +130,11 @@ class Server(Restarting, Assertions, Disturbed):
         """Begin to stop it; ``tell`` is called, perhaps in another thread, when it has ended."""
         assert self._loop is not None
         self._tell_end = tell
-        self._loop.soon(self._cancel)
+        self._loop.soon(partial(self._cancel, self._scope))
 
-    def _cancel(self) -> None:
+    def _cancel(self, life: trio.CancelScope) -> None:
+        if life is not self._scope:
+            return  # that one ended by itself at the same moment, said so, and another one has begun
         if self._ended.is_set():
             assert self._tell_end is not None
             self._tell_end()

@@ -169,7 +169,8 @@ async def open_port(plane: Plane, log: HeldLog | None = None, **settings: Any) -
     """A server with that data plane, without its upkeep of containers."""
     port = Port(plane, log, settings)
     try:
-        with listen(port.host, port.config) as listener:
+        config = port.config
+        with listen(port.host, config, config.client_port_address, config.client_port) as listener:
             port.number = listener.getsockname()[1]
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(port.plane.run, listener)

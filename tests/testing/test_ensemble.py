@@ -281,6 +281,36 @@ def test_leaving_under_trio_holds_up_nobody() -> None:
     assert trio.run(main)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+@pytest.mark.parametrize("who", ["leader", "follower"])
+def test_a_reconfiguration_moves_a_client_port_at_once(who: str) -> None:
+    """Connections stay, that of who asked for it among them; new ones come to the new port, also when the member
+    was killed meanwhile.  (``QuorumPeer.processReconfig``, ``NIOServerCnxnFactory.reconfigure``.)"""
+    with Ensemble(3, reconfig_enabled=True, skip_acl=True) as ensemble:
+        member = ensemble.leader if who == "leader" else ensemble.followers[0]
+        old, new = member.hosts, free_port()
+        with kazoo_client(member) as client:
+            session = client.client_id
+            line = f"server.{member.sid}=member{member.sid}:2888:3888:participant;127.0.0.1:{new}"
+            client.reconfig(joining=line, leaving=None, new_members=None)
+            client.create("/a")
+            assert client.client_id == session
+            assert member.hosts == f"127.0.0.1:{new}"
+            with kazoo_client(member) as newcomer:
+                assert newcomer.exists("/a")
+            with pytest.raises(OSError), socket.create_connection(("127.0.0.1", int(old.rpartition(":")[2]))):
+                pass
+        member.restart()
+        with kazoo_client(member) as newcomer:
+            assert newcomer.exists("/a")
+
+
 def test_watches_fire_at_other_members(ensemble: Ensemble, client: KazooClient) -> None:
     """A watch that was set at one member hears of a write through another."""
     reader = connected(ensemble.followers[0].hosts)

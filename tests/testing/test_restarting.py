@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import trio.testing
 from kazoo.client import KazooClient, KazooState
 
 import pyzkserver
@@ -145,3 +146,14 @@ def test_waiting_for_a_hit_without_blocking(run: Any) -> None:
             assert not rule._listeners
 
     run(main)
+
+
+def test_a_late_word_to_end_one_life_does_not_end_the_next() -> None:
+    """A server that ends at the moment at which it is stopped has said so before the word arrives."""
+    with pyzkserver.Server() as server:
+        life = server._scope
+        server.restart()
+        server.run(server._cancel, life)
+        server.run(trio.testing.wait_all_tasks_blocked)
+        assert server.is_running
+        server.put({"/a": b""})
