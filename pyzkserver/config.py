@@ -106,6 +106,7 @@ class Config:
     leader_serves: bool = True
     sync_enabled: bool = True
     observer_master_port: int = 0
+    observer_master_size_limit: int = 32 * 1024 * 1024
     observer_reconnect_delay_ms: int = 0
     observer_election_delay_ms: int = 200
     local_sessions_enabled: bool = False

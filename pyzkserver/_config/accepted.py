@@ -38,7 +38,7 @@ ENSEMBLES_ONLY = (
     *without_field(
         _PROPERTY,
         """
-        observerMaster.sizeLimit leader.ackLoggingFrequency testingonly.initialZxid
+        leader.ackLoggingFrequency testingonly.initialZxid
         test.allowDiscontinuousProposals follower.skipLearnerRequestToNextProcessor enableEagerACLCheck
         forward_learner_requests_to_commit_processor_disabled maxConcurrentSnapSyncs
         maxConcurrentDiffSyncs maxTimeToWaitForEpoch ensembleAuthName

@@ -1,6 +1,6 @@
-"""Who learns from a leader, and what all of them are told, in the order in which it happened.  Sans-IO.
+"""Who learns from a member, and what all of them are told, in the order in which it happened.  Sans-IO.
 
-What it is that they are told is decided in ``leading.py``.
+What it is that they are told is decided in ``leading.py``, by an observer master in ``relaying.py``.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ hold its leader's history is said in ``learner.py``.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import CreateSessionTxn
 
 from .ends import LeaderLost
-from .learner_sessions import LearnerSessions
+from .learner_sessions import HERE, LearnerSessions
 from .local_sessions import creates_ephemeral
 from .questions import Questions
 from .quick import decode_proposal
@@ -64,8 +64,8 @@ class Following:
         return "follower" if self.voting else "observer"
 
     def gauges(self) -> Mapping[str, int]:
-        """None: nobody learns from it."""
-        return {}
+        """How many observers learn from it, if any could (``FollowerZooKeeperServer.registerMetrics``)."""
+        return {} if self.observers is None else {"synced_observers": len(self.observers)}
 
     def reset_statistics(self) -> None:
         """There are none."""
@@ -85,6 +85,8 @@ class Following:
         self.voting = voting
         self.send = send
         self.questions = Questions()
+        self.observers: Collection[object] | None = None
+        """Those that learn from this member, where it serves observers."""
         self.logged = replica.tree.last_zxid
         """What the log is known to hold safe."""
         self.last_queued = 0
@@ -119,11 +121,11 @@ class Following:
     def _ask(self, proposal: Proposal) -> None:
         request = proposal.request
         body: bytes = request.encode() if isinstance(request, Record) else request or b""
-        self.send(
-            request_packet(
-                proposal.session_id, proposal.cxid, proposal.op, body, self._authinfo(proposal.identities)
-            )
-        )
+        self.forward(proposal.session_id, proposal.cxid, proposal.op, body, proposal.identities)
+
+    def forward(self, session_id: int, cxid: int, op: int, body: bytes, identities: Any) -> None:
+        """Send the leader what a client asks."""
+        self.send(request_packet(session_id, cxid, op, body, self._authinfo(identities)))
 
     def _is_local_business(self, proposal: Proposal, session: Session) -> bool:
         """Whether a request of a local session is none for the leader (``FollowerRequestProcessor``).
@@ -186,6 +188,8 @@ class Following:
         if session is not None and session.local:
             answer(self.replica.sessions.revive(session_id, timeout, self.replica.host.elapsed_ms()))
             return
+        if session is not None:
+            session.holder = HERE
         self.questions.resume(session_id, answer)
         self.send(packet(PacketType.REVALIDATE, -1, encode_revalidate(session_id, timeout)))
 

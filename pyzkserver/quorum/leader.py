@@ -39,6 +39,7 @@ class Leader:
     """
 
     observers_only = False
+    port = "quorum port"
     max_queued = MAX_QUEUED
     busy = False
 

@@ -11,13 +11,10 @@ from typing import NoReturn
 
 import trio
 
-from pyzkserver.errors import ConfigError
 from pyzkserver.replica import upkeep
-from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.damage import SnapshotDamaged
 from pyzkserver.storage.treestream import receive_tree
-from pyzkserver.storage.txncodec import decode_transaction
 from pyzkserver.wire.jute import DecodeError
 from pyzkserver.wire.quorum import (
     ACCEPTED_AGAIN,
@@ -33,14 +30,15 @@ from pyzkserver.wire.quorum import (
     split_activation,
 )
 from pyzkserver.wire.requests import OpCode
-from pyzkserver.wire.txns import SetDataTxn
 
+from .activation import Activation, configuration_in
 from .config_node import furnish_config
 from .ends import LeaderLost, Reconfigured, first_of
 from .following import Following
 from .learner_sessions import LearnerSessions
 from .local import Local
 from .members import Address, Members
+from .observer_master import ObserverMaster
 from .upstream import Upstream
 
 __all__ = ["Learner"]
@@ -52,18 +50,30 @@ _PROPOSAL, _COMMIT, _INFORM = int(PacketType.PROPOSAL), int(PacketType.COMMIT), 
 
 
 class Learner:
-    """One time of following one leader, from the end of an election to the loss of that leader."""
+    """One time of following one leader, from the end of an election to the loss of that leader.
+
+    ``upstream`` is whom it learns from, for people: an observer may do so from an observer master.
+    """
 
     def __init__(
-        self, local: Local, leader: int, *, voting: bool, on_established: Callable[[int], None]
+        self,
+        local: Local,
+        leader: int,
+        *,
+        voting: bool,
+        on_established: Callable[[int], None],
+        upstream: str = "the leader",
     ) -> None:
         self.local = local
         self.leader = leader
-        self.upstream = Upstream(local)
+        self.upstream = Upstream(local, upstream)
         self.voting = voting
         self.epoch = 0
         self.following: Following
+        self.master: ObserverMaster | None = None
+        """What serves observers, while this member follows and observerMasterPort is set."""
         self.established = False
+        self._activation = Activation(local, leader)
         self._on_established = on_established
         self._held: deque[tuple[int, bytes]] = deque()
         """Proposals that came before NEWLEADER and are not committed: they are logged once its epoch is current."""
@@ -139,18 +149,10 @@ class Learner:
         nursery.start_soon(history.keep, self.following.replica)
         await self._until_up_to_date()
         if announced is not None:
-            before = local.members
-            changed = local.activate(announced)
+            goes_on = self._activation.take_over(announced)
             furnish_config(self.following.replica.tree, local.members, local.host.wall_ms())
-            if changed or (local.members is not before and self._leader_moved(before, announced)):
+            if not goes_on:
                 raise LeaderLost("the leader's configuration gives this member, or the leader, another place")
-
-    def _leader_moved(self, before: Members, now: Members) -> bool:
-        """Whether the leader votes in both, and is found where it was (``processReconfig``)."""
-        if before.is_same_as(now):
-            return False
-        old, new = before.voting.get(self.leader), now.voting.get(self.leader)
-        return old is None or new is None or old.quorum_addresses != new.quorum_addresses
 
     async def _receive_snapshot(self, zxid: int) -> dict[int, int]:
         logger.info("the leader sends its whole tree at 0x%x", zxid)
@@ -229,7 +231,8 @@ class Learner:
             if one.type == _COMMIT:
                 self._commit(zxid, payload)
             else:
-                self._activate(split_activation(one.body)[0], payload, partial(self._commit, zxid, payload))
+                leader = split_activation(one.body)[0]
+                self._activation.activate(leader, payload, partial(self._commit, zxid, payload))
         elif one.type == _INFORM:
             self._commit(one.zxid, one.body)
         elif one.type == PacketType.INFORMANDACTIVATE:
@@ -252,12 +255,23 @@ class Learner:
         if txn.op == _RECONFIG:
             # Known on disk before this is acknowledged: whoever might be elected with this member's vote, while
             # nobody knows whether the reconfiguration is decided, needs the votes of both configurations.
-            self.local.see(self._configuration(txn))
+            self.local.see(configuration_in(txn))
 
     def _apply(self, zxid: int) -> None:
+        payload = self._apply_next(zxid)
+        if self.master is not None:
+            self.master.telling.inform(zxid, payload)
+
+    def _apply_activation(self, leader: int, zxid: int) -> None:
+        payload = self._apply_next(zxid)
+        if self.master is not None:
+            self.master.telling.inform_and_activate(leader, zxid, payload)
+
+    def _apply_next(self, zxid: int) -> bytes:
         proposal = self.following.committed(zxid)
         assert proposal.txn is not None
         self.local.history.commit_log.add(proposal.txn, proposal.payload)
+        return proposal.payload
 
     async def _until_up_to_date(self) -> None:
         while (one := await self.upstream.next()).type != PacketType.UPTODATE:
@@ -269,6 +283,10 @@ class Learner:
     def _serve_clients(self, nursery: trio.Nursery) -> None:
         if self.local.config.local_sessions_enabled:
             nursery.start_soon(upkeep.keep_sessions, self.following.replica, self.local.host)
+        if self.voting and self.local.config.observer_master_port:
+            self.master = ObserverMaster(self.local, self.epoch, self.following, self.upstream)
+            self.following.observers = self.master.telling.observers
+            nursery.start_soon(self.master.run)
         self.established = True
         self._on_established(self.epoch)
         self.local.clients.start_serving(self.following.replica)
@@ -277,8 +295,15 @@ class Learner:
         hear = self._hear
         packets = self.upstream.received()
         while True:
-            for one in packets:
-                hear(one)
+            try:
+                for one in packets:
+                    hear(one)
+            except Reconfigured:
+                if self.master is not None:
+                    await self.master.farewell()
+                raise
+            if self.master is not None:
+                self.master.telling.flush()
             self.following.compare()
             packets = await self.upstream.packets()
 
@@ -312,32 +337,11 @@ class Learner:
         """A reconfiguration is committed, and the leader says who leads from now on."""
         leader, payload = split_activation(one.body)
         if one.type == PacketType.INFORMANDACTIVATE:
-            self._activate(leader, payload, partial(self._commit, one.zxid, payload))
+            self._activation.activate(leader, payload, partial(self._commit, one.zxid, payload))
         elif self.voting:
             in_flight = self.following.replica.in_flight
             payload = in_flight[0].payload if in_flight else b""
-            self._activate(leader, payload, partial(self._apply, one.zxid))
-
-    def _activate(self, leader: int, payload: bytes, commit: Callable[[], None]) -> None:
-        """Commit it.  Raises Reconfigured where this member, or the leader, has another place now."""
-        members = self._configuration(decode_transaction(payload).txn)
-        local = self.local
-        before = local.members
-        changed = local.activate(members)
-        commit()
-        if local.members is not before and (changed or leader != self.leader):
-            raise Reconfigured("the members have changed", leader)
-
-    @staticmethod
-    def _configuration(txn: Transaction) -> Members:
-        """What a reconfiguration's transaction holds."""
-        text = txn.body.data or b"" if isinstance(txn.body, SetDataTxn) else b""
-        try:
-            return Members.parse(text.decode("utf-8", "replace"), "the new configuration")
-        except ConfigError as error:
-            raise LeaderLost(
-                f"the leader proposed 0x{txn.zxid:x}, which is no configuration: {error}"
-            ) from None
+            self._activation.activate(leader, payload, partial(self._apply_activation, leader, one.zxid))
 
     def queue(self, data: bytes) -> None:
         """Send this to the leader, after everything queued before."""

@@ -102,9 +102,11 @@ class LearnerHandler:
         if self.in_broadcast and level == logging.INFO:
             logger.info("learner %s is gone: %s", self.name, self._reason)
         else:
-            text = "closing the connection of learner %s to the quorum port: %s"
+            text = "closing the connection of learner %s to the %s: %s"
             about = self.sid if self.sid in self._local.members else None
-            self._local.complaints.say(text, self.name, self._reason, level=level, about=about)
+            self._local.complaints.say(
+                text, self.name, self._master.port, self._reason, level=level, about=about
+            )
 
     @property
     def name(self) -> str:
@@ -330,6 +332,11 @@ class LearnerHandler:
     def push(self) -> None:
         """What is queued can go."""
         self._outbox.push()
+
+    @property
+    def told(self) -> bool:
+        """Whether all that was queued has left."""
+        return self._outbox.empty
 
     def _overrun(self, waiting: int) -> None:
         self.end(f"{waiting} bytes wait for it: it has to synchronize anew")

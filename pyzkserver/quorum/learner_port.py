@@ -1,4 +1,4 @@
-"""Where learners come to while this member leads: the quorum port, and how many may stand there unknown.
+"""Where learners come to, the quorum port or observerMasterPort, and how many may stand there unknown.
 
 What is said on a connection is in ``learner_handler.py``.
 """
@@ -12,6 +12,7 @@ import trio
 from .learner_handler import LearnerHandler
 from .local import Local
 from .masters import LearnerMaster
+from .members import Address
 
 __all__ = ["LearnerPort", "Listener", "open_listeners"]
 
@@ -23,15 +24,25 @@ STRANGERS = 100
 Listener = trio.abc.Listener[trio.abc.Stream]
 
 
-def open_listeners(local: Local) -> list[Listener]:
-    """Listen where the configuration says (``Leader.createServerSocket``).  Raises OSError, and holds none then."""
-    addresses = local.members[local.sid].quorum_addresses
+def open_listeners(local: Local, port: int = 0) -> list[Listener]:
+    """Listen where the configuration says (``Leader.createServerSocket``), or there on another port.
+
+    A member that the configuration does not name is where it was started to be.  Raises OSError, naming the address
+    that cannot be had, and holds none then.
+    """
+    own = local.members.get(local.sid) or local.configured
+    if own is None:
+        raise OSError("this member is not in the configuration, which says where to listen")
+    everywhere = local.config.quorum_listen_on_all_ips
+    wanted = dict.fromkeys(
+        Address("0.0.0.0" if everywhere else address.host, port or address.port)
+        for address in own.quorum_addresses
+    )
     opened: list[Listener] = []
     try:
-        for address in addresses:
-            host = "0.0.0.0" if local.config.quorum_listen_on_all_ips else address.host
+        for address in wanted:
             try:
-                opened.append(local.host.open_listener(host, address.port))
+                opened.append(local.host.open_listener(address.host, address.port))
             except OSError as error:
                 raise OSError(f"{address} cannot be listened on: {error}") from None
     except OSError:

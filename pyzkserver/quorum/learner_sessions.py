@@ -2,7 +2,10 @@
 
 from pyzkserver.state.sessions import Session, SessionTable
 
-__all__ = ["LearnerSessions"]
+__all__ = ["HERE", "LearnerSessions"]
+
+HERE = object()
+"""The holder of a session that came back to this member, where others come by observers of its (``Relaying``)."""
 
 
 class LearnerSessions(SessionTable):
@@ -19,6 +22,11 @@ class LearnerSessions(SessionTable):
             super().touch(session, now)
         else:
             self.touched[session.id] = session.timeout
+
+    def touch_elsewhere(self, session: Session, timeout: int) -> None:
+        """The client of a session that is known to all was heard of by an observer that learns from this member."""
+        if not session.local:
+            self.touched[session.id] = timeout
 
     def make_global(self, session: Session) -> None:
         """From now on the leader decides about it."""

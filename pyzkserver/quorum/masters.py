@@ -63,6 +63,8 @@ class LearnerMaster(Protocol):
     epoch: int
     synchronizing: dict[str, int]
     observers_only: bool
+    port: str
+    """Where they come to, for people."""
     max_queued: int
     """Bytes that may wait for one learner."""
 

@@ -44,6 +44,11 @@ class Outbox:
         self.sent = 0
         """Bytes that have left it."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether all that was queued has left."""
+        return not self._queue and not self._blocked
+
     def queue(self, data: bytes) -> None:
         """Send this, after everything queued before, when the batch at hand is through."""
         self._queue.append(data)

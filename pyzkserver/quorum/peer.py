@@ -4,7 +4,7 @@ Here alone the ends of roles are handled.  What a role does is in ``leader.py`` 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
@@ -18,9 +18,11 @@ from .election import Election
 from .ends import LeaderLost, QuorumLost, Reconfigured, first_of, new_leader
 from .leader import Leader
 from .learner import Learner
+from .learner_handler import LearnerHandler
 from .learner_port import Listener, open_listeners
 from .local import Local
-from .members import Address, Members
+from .master_choice import MasterChoice
+from .members import Members
 
 __all__ = ["Peer"]
 
@@ -46,6 +48,7 @@ class Peer:
         self.learner: Learner | None = None
         self.election = Election(self, local.config, local.host, local.configured)
         local.members_changed = self.election.members_changed
+        self._masters = MasterChoice(local)
 
     # what the election asks
 
@@ -87,6 +90,14 @@ class Peer:
         """A member looks for a leader while this one has, or is, one."""
         if self.leader is not None:
             self.leader.heard_looking(sid)
+
+    @property
+    def handlers(self) -> Collection[LearnerHandler]:
+        """The members that learn from this one."""
+        if self.leader is not None:
+            return self.leader.handlers
+        master = self.learner.master if self.learner is not None else None
+        return master.handlers if master is not None else ()
 
     # its life
 
@@ -198,8 +209,12 @@ class Peer:
             raise LeaderLost(f"member {leader} is not in the configuration of this one")
         if voting:
             await self.local.history.leave_memory()
-        self.learner = Learner(self.local, leader, voting=voting, on_established=self._established)
-        addresses: tuple[Address, ...] = member.quorum_addresses
+        name, addresses = "the leader", member.quorum_addresses
+        if not voting:
+            name, addresses = await self._masters.find(leader)
+        self.learner = Learner(
+            self.local, leader, voting=voting, on_established=self._established, upstream=name
+        )
         await self.learner.run(addresses)
 
     def _established(self, epoch: int) -> None:

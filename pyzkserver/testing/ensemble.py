@@ -141,8 +141,7 @@ class EnsembleMember(Server):
         for member in self.ensemble:
             if member.is_running:
                 member._host.shift(milliseconds)
-                leader = member.peer.leader
-                for handler in leader.handlers if leader is not None else ():
+                for handler in member.peer.handlers:
                     handler.excuse(milliseconds)
 
     # what can happen to it

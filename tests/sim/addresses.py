@@ -1,8 +1,15 @@
 """Where members and clients are in a simulated network."""
 
-__all__ = ["CLIENT_PORT", "ELECTION_PORT", "QUORUM_PORT", "client_address", "member_address"]
+__all__ = [
+    "CLIENT_PORT",
+    "ELECTION_PORT",
+    "OBSERVER_MASTER_PORT",
+    "QUORUM_PORT",
+    "client_address",
+    "member_address",
+]
 
-CLIENT_PORT, QUORUM_PORT, ELECTION_PORT = 2181, 2888, 3888
+CLIENT_PORT, OBSERVER_MASTER_PORT, QUORUM_PORT, ELECTION_PORT = 2181, 2191, 2888, 3888
 
 
 def member_address(sid: int) -> str:

@@ -16,7 +16,7 @@ from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
 
 from . import faults
-from .addresses import ELECTION_PORT, QUORUM_PORT, client_address, member_address
+from .addresses import ELECTION_PORT, OBSERVER_MASTER_PORT, QUORUM_PORT, client_address, member_address
 from .ensemble_client import REGISTERS, EnsembleClient, furnish
 from .history import History
 from .host import seeded_run
@@ -79,6 +79,8 @@ class World:
             "sync_enabled": random.random() < 0.7,
             "snapshot_compression_method": random.choice(("", "", "gz")),
             "max_time_to_wait_for_epoch": random.choice((-1, 300)),
+            # In half of the worlds that have an observer it learns from followers.
+            "observer_master_port": Random(f"masters {seed}").choice((0, OBSERVER_MASTER_PORT)),
             **config,
         }
         self.commit_log_count = commit_log_count or random.choice((2, 6, 20, 500))

@@ -25,6 +25,7 @@ from pyzkserver.storage.txncodec import decode_transaction, encode_transaction
 from pyzkserver.wire.election import Notification
 from pyzkserver.wire.quorum import Packet, PacketType
 
+from .addresses import OBSERVER_MASTER_PORT
 from .disk import SimDisk
 from .stream import SimStream
 from .taps import describe_transaction
@@ -177,7 +178,13 @@ class Checker:
 
     def _newleader(self, stream: SimStream, packet: Packet) -> None:
         epoch, address = packet.zxid >> 32, stream.local.address
-        if self.leaders.setdefault(epoch, address) != address:
+        if stream.port == OBSERVER_MASTER_PORT:
+            # Who serves observers follows in this epoch: somebody else leads it.
+            if self.leaders.get(epoch, address) == address:
+                self.violated(
+                    "Leadership", f"{address} serves observers in epoch {epoch}, and does not follow"
+                )
+        elif self.leaders.setdefault(epoch, address) != address:
             self.violated("Leadership", f"{address} and {self.leaders[epoch]} both lead epoch {epoch}")
         if not self._quorum_has_epoch("acceptedEpoch", epoch):
             self.violated("Leadership", f"{address} leads epoch {epoch}, which no quorum accepted")

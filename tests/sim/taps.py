@@ -14,7 +14,7 @@ from pyzkserver.wire.election import ElectionFormatError, HelloReader, Notificat
 from pyzkserver.wire.quorum import SNAPSHOT_SIGNATURE, Packet, PacketReader, PacketType, packet_name
 from pyzkserver.wire.requests import OpCode
 
-from .addresses import CLIENT_PORT, ELECTION_PORT, QUORUM_PORT
+from .addresses import CLIENT_PORT, ELECTION_PORT, OBSERVER_MASTER_PORT, QUORUM_PORT
 from .stream import SimStream
 
 __all__ = ["Eavesdropper", "describe", "tap_for"]
@@ -39,7 +39,7 @@ class Eavesdropper(Protocol):
 
 def tap_for(stream: SimStream, ear: Eavesdropper) -> Callable[[bytes], None] | None:
     """What is to be told of the bytes that this end sends."""
-    if stream.port == QUORUM_PORT:
+    if stream.port in (QUORUM_PORT, OBSERVER_MASTER_PORT):
         return QuorumTap(stream, ear).feed
     if stream.port == ELECTION_PORT:
         return ElectionTap(stream, ear).feed

@@ -1,0 +1,61 @@
+"""Whom an observer learns from: the leader, or one follower after the other (``QuorumPeer.findLearnerMaster``)."""
+
+from .local import Local
+from .members import Address, Members
+
+__all__ = ["MasterChoice"]
+
+
+class MasterChoice:
+    """What an observer remembers of it from one connection to the next.
+
+    With observerMasterPort it tries all voters at that port, its own on all of them, in an order that is drawn
+    anew with each configuration.  Who leads is passed over, for leaders do not listen there (Apache's observers
+    try them as well, in vain); only where nobody else votes, the leader is taken as without masters.
+    """
+
+    def __init__(self, local: Local) -> None:
+        self._local = local
+        self._order: list[int] = []
+        self._next = 0
+        self._drawn_for: Members | None = None
+
+    async def find(self, leader: int) -> tuple[str, tuple[Address, ...]]:
+        """Who it is this time, for people, and where; after the delay that is due (observer.reconnectDelayMs).
+
+        That is waited for before each round; without masters, before each connection.  Raises KeyError where
+        the configuration knows no such leader.
+        """
+        local = self._local
+        port = local.config.observer_master_port
+        if not port or not any(sid != leader for sid in local.members.voting):
+            await self._wait()
+            return "the leader", local.members[leader].quorum_addresses
+        self._draw()
+        order = self._order
+        while self._next < len(order) and order[self._next] == leader:
+            self._next += 1
+        if self._next == len(order):
+            await self._wait()
+            self._next = 0
+            return await self.find(leader)  # the members may have changed
+        sid = order[self._next]
+        self._next += 1
+        hosts = dict.fromkeys(address.host for address in local.members[sid].quorum_addresses)
+        return f"observer master {sid}", tuple(Address(host, port) for host in hosts)
+
+    def _draw(self) -> None:
+        local = self._local
+        if self._drawn_for is not local.members:
+            self._drawn_for = local.members
+            self._order = list(local.members.voting)
+            local.host.random.shuffle(self._order)
+            self._next = 0
+
+    async def _wait(self) -> None:
+        """Not all observers at once: up to the delay."""
+        local = self._local
+        if local.config.observer_reconnect_delay_ms > 0:
+            await local.host.sleep(
+                local.host.random.randrange(local.config.observer_reconnect_delay_ms) / 1000
+            )
