@@ -139,7 +139,8 @@ def recovered_replica(config: Config, host: Host, store: "Store", recovered: "Re
     """The replica that goes on where a data directory ends."""
     log = store.start_log(recovered.tree.last_zxid)
     replica = build_replica(config, host, recovered.tree, log)
-    replica.sessions.recover(recovered.sessions, recovered.tree.ephemerals, host.elapsed_ms())
+    newest_ms = max((entry.txn.time for entry in recovered.recent), default=0)
+    replica.sessions.recover(recovered.sessions, recovered.tree.ephemerals, host.elapsed_ms(), newest_ms)
     return replica
 
 

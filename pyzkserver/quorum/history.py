@@ -116,7 +116,8 @@ class History:
 
     def recall_sessions(self, table: SessionTable, now: int) -> None:
         """Tell a new role which sessions there are."""
-        table.recover(self.sessions, self.tree.ephemerals, now)
+        newest_ms = max((entry.txn.time for entry in self.commit_log), default=0)
+        table.recover(self.sessions, self.tree.ephemerals, now, newest_ms)
 
     async def keep(self, replica: Replica) -> None:
         """Snapshots and purging, as long as a role lasts.  Raises StorageFailed when the log cannot be written.

@@ -68,7 +68,9 @@ class Local:
         self.clients = clients
         self.soon = soon
         """What calls a function when the batch of client requests at hand is through."""
-        self._new_replica = new_replica
+        self._make_replica = new_replica
+        self._sessions: SessionTable | None = None
+        """Those of the last role."""
         if config.reconfig_enabled:
             self._recall_members()
 
@@ -109,6 +111,14 @@ class Local:
         """For a role that begins.  An observer may do without (``ObserverZooKeeperServer``: syncEnabled)."""
         history = self.history
         return history.start_log() if voting or self.config.sync_enabled else history.keep_no_log()
+
+    def _new_replica(self, tree: DataTree, log: TransactionLog, sessions: type[SessionTable]) -> Replica:
+        replica = self._make_replica(tree, log, sessions)
+        if self._sessions is not None:
+            # Local sessions are forgotten with the role, and the clock may have been set back.
+            replica.sessions.not_before(self._sessions.next_id)
+        self._sessions = replica.sessions
+        return replica
 
     def new_replica(self, sessions: type[SessionTable], *, voting: bool = True) -> Replica:
         """The replica of a role that begins, over what this member holds."""

@@ -52,6 +52,11 @@ def first_session_id(server_id: int, now_ms: int) -> int:
     return first + 1 if first == _CONTAINER_OWNER else first
 
 
+def _following(session_id: int) -> int:
+    """The next id of the same server: after the last comes the first."""
+    return to_signed(session_id >> 56 << 56 | session_id + 1 & (1 << 56) - 1)
+
+
 class SessionOwner(Protocol):
     """The connection that a session is attached to."""
 
@@ -102,23 +107,40 @@ class SessionTable:
         return len(self.by_id)
 
     def new_id(self) -> int:
-        """An id that no session had before."""
+        """An id that no session has, and none had as far as this table knows.
+
+        Whoever knows an id knows its password: a client that comes back for a session which ended long ago must
+        not find somebody else's.
+        """
         new = self.next_id
-        self.next_id = to_signed(new + 1)
+        while new in self.by_id or new == _CONTAINER_OWNER:
+            new = _following(new)
+        self.next_id = _following(new)
         return new
+
+    def not_before(self, session_id: int) -> None:
+        """From now on give out none of this server's ids below that one, which an earlier session may have had."""
+        if session_id >> 56 == self.next_id >> 56 and session_id > self.next_id:
+            self.next_id = session_id
 
     def track(self, session_id: int, timeout: int, now: int) -> Session:
         """Know a session, from now on or already."""
         session = self.by_id.get(session_id)
         if session is None:
             session = self.by_id[session_id] = Session(session_id, timeout)
+            if session_id >= self.next_id:
+                self.not_before(_following(session_id))
         self.touch(session, now)
         return session
 
-    def recover(self, timeouts: Mapping[int, int], owners: Iterable[int], now: int) -> None:
+    def recover(
+        self, timeouts: Mapping[int, int], owners: Iterable[int], now: int, newest_ms: int = 0
+    ) -> None:
         """Know the sessions of a data directory, from now on, and close those that only left nodes behind.
 
-        ``owners`` are the sessions that have ephemeral nodes (``ZooKeeperServer.loadData``).
+        ``owners`` are the sessions that have ephemeral nodes (``ZooKeeperServer.loadData``).  ``newest_ms`` is when
+        the last transaction was made, as far as that is known: where the clock was set back since, the sessions
+        that ended have ids up to then.
         """
         for session_id, timeout in timeouts.items():
             self.track(session_id, timeout, now)
@@ -126,9 +148,8 @@ class SessionTable:
             # Of 0xff are TTL nodes, if a server runs now that takes them for something else.
             if session_id not in timeouts and session_id >> 56 != -1:
                 self.track(session_id, 0, now).closing = True
-        # A clock that was set back must not give the id of one session to another.
-        mine = (known for known in self.by_id if known >> 56 == self.next_id >> 56)
-        self.next_id = max(self.next_id, max(mine, default=self.next_id - 1) + 1)
+        if newest_ms:
+            self.not_before(first_session_id(self.next_id >> 56, newest_ms + 1))
 
     def revive(self, session_id: int, timeout: int, now: int) -> bool:
         """A client comes back for its session; False if it is too late."""

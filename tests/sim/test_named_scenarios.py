@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from serving.talk import PING, children, create, delete, exists, set_data, sync
+from serving.talk import CLOSE, PING, children, create, delete, exists, set_data, sync
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.state.tree import DataTree
@@ -670,3 +670,34 @@ def test_clocks_that_are_hours_apart() -> None:
         await stage.settled()
 
     play(story, start=False)
+
+
+def test_a_clock_that_is_set_back_brings_no_sessions_id_back() -> None:
+    """Neither in a member's next role nor in its next life, though the sessions have ended: whoever has the id of
+    one has its password, and would be given somebody else's session."""
+
+    async def story(stage: Stage) -> None:
+        leader = await stage.formed()
+        member = stage.others(leader)[0]
+        ids = []
+
+        async def another_session() -> None:
+            asker = await stage.asker(member)
+            await asker.do(CLOSE)
+            ids.append(asker.session_id)
+
+        await another_session()
+        member.host.wall_clock_skew = -3600.0
+        leader.kill()
+        await stage.formed(*(each.sid for each in stage.others(leader)))
+        await another_session()
+        stage.begin(leader.sid)
+        await stage.settled()
+        member.kill()
+        member.skew = -7200.0
+        stage.begin(member.sid)
+        await stage.formed()
+        await another_session()
+        assert ids == sorted(set(ids))
+
+    play(story)

@@ -37,12 +37,16 @@ def test_no_id_is_the_mark_of_containers() -> None:
     assert first_session_id(128, 0) == -(1 << 63) + 1
 
 
-def test_ids_count_up_and_wrap_as_a_java_long() -> None:
-    """Ids travel as signed 64-bit numbers."""
+def test_ids_count_up_and_stay_those_of_their_server() -> None:
+    """They travel as signed 64-bit numbers, whose first byte says who gave them out."""
     table = SessionTable(TICK, 0x0101_2345_6789_0000)
     assert [table.new_id() for _ in range(3)] == [0x0101_2345_6789_0000 + n for n in range(3)]
     table = SessionTable(TICK, (1 << 63) - 1)
-    assert [table.new_id(), table.new_id()] == [(1 << 63) - 1, -(1 << 63)]
+    assert [table.new_id(), table.new_id()] == [(1 << 63) - 1, 0x7F << 56]
+    table = SessionTable(TICK, -1)
+    assert [table.new_id(), table.new_id()] == [-1, -1 << 56]
+    table = SessionTable(TICK, (-127 << 56) - 1)
+    assert [table.new_id(), table.new_id()] == [(-127 << 56) - 1, (-128 << 56) + 1]
 
 
 def expired(table: SessionTable, now: int) -> list[int]:
@@ -173,6 +177,29 @@ def test_no_recovered_sessions_id_is_given_out_again() -> None:
     table = SessionTable(TICK, mine)
     table.recover({mine - 5: 4000, others: 4000}, owners=[], now=0)
     assert table.new_id() == mine
+
+
+def test_no_known_sessions_id_is_given_out() -> None:
+    """One that became known later, by a transaction of the time before, whether it lives or has ended."""
+    mine = 0x0101_2345_6789_0000
+    table = SessionTable(TICK, mine)
+    table.track(mine + 5, 4000, 0)
+    table.remove(mine + 5)
+    assert table.new_id() == mine + 6
+    # After the last id comes the first, and that may be a living session's.
+    table = SessionTable(TICK, 0x01FF_FFFF_FFFF_FFFF)
+    table.track(0x0100_0000_0000_0000, 4000, 0)
+    assert [table.new_id(), table.new_id()] == [0x01FF_FFFF_FFFF_FFFF, 0x0100_0000_0000_0001]
+
+
+def test_a_clock_that_was_set_back_brings_no_ended_sessions_id_back() -> None:
+    """Its client would be given somebody else's session: ids begin after the time of the newest transaction."""
+    earlier, now = 0x5_AB_CDEF_0123, 0x5_AB_CDEE_0000
+    table = SessionTable(TICK, first_session_id(1, earlier))
+    ended = [table.new_id() for _ in range(1000)]
+    table = SessionTable(TICK, first_session_id(1, now))
+    table.recover({}, owners=[], now=0, newest_ms=earlier)
+    assert table.new_id() > max(ended)
 
 
 def test_sessions_are_shown_as_apache_logs_them() -> None:
