@@ -91,9 +91,9 @@ class Learner:
                 self._serve_clients(nursery)
                 await self._follow()
         except* (PacketError, DecodeError, SnapshotDamaged) as damaged:
-            raise LeaderLost(f"the leader sent what cannot be read: {first_of(damaged)}") from None
+            raise LeaderLost(f"{self.upstream.name} sent what cannot be read: {first_of(damaged)}") from None
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as broken:
-            raise LeaderLost(f"the connection to the leader broke: {first_of(broken)}") from None
+            raise LeaderLost(f"the connection to {self.upstream.name} broke: {first_of(broken)}") from None
         raise AssertionError("following ends by an exception")
 
     # discovery

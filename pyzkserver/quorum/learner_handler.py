@@ -37,7 +37,6 @@ __all__ = ["LearnerHandler"]
 logger = logging.getLogger("pyzkserver.quorum")
 
 _RECEIVE = 1 << 16
-_PIECE = 1 << 20
 
 _ACK, _PING = int(PacketType.ACK), int(PacketType.PING)
 _REQUEST, _REVALIDATE = int(PacketType.REQUEST), int(PacketType.REVALIDATE)
@@ -204,11 +203,12 @@ class LearnerHandler:
         if missing is not None:
             self._admit("diffs", local.config.max_concurrent_diff_syncs)
             packets, self._given = missing
-            # What follows those is queued in the same breath: nothing can happen in between.
+            # What follows those is queued in the same breath, NEWLEADER too.  Apache's followers stumble over a
+            # COMMIT between NEWLEADER and UPTODATE of what was proposed before NEWLEADER (ZOOKEEPER-4394), so the
+            # less comes in between the better.
             telling.flush()
+            self._outbox.begin_with(b"".join(packets))
             telling.start_forwarding(self, self._given, voting=self.voting)
-            for piece in _pieces(packets):
-                await self._send_all(piece)
         else:
             await self._send_snapshot()
         announced = str(master.announced).encode()
@@ -340,16 +340,3 @@ class LearnerHandler:
 
     def _overrun(self, waiting: int) -> None:
         self.end(f"{waiting} bytes wait for it: it has to synchronize anew")
-
-
-def _pieces(packets: list[bytes]) -> Iterator[bytes]:
-    """The same in pieces of about a mebibyte: a learner that takes them slowly is not one that takes nothing."""
-    piece, size = [], 0
-    for one in packets:
-        piece.append(one)
-        size += len(one)
-        if size >= _PIECE:
-            yield b"".join(piece)
-            piece, size = [], 0
-    if piece:
-        yield b"".join(piece)

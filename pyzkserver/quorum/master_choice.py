@@ -1,5 +1,6 @@
 """Whom an observer learns from: the leader, or one follower after the other (``QuorumPeer.findLearnerMaster``)."""
 
+from .ends import LeaderLost
 from .local import Local
 from .members import Address, Members
 
@@ -23,14 +24,17 @@ class MasterChoice:
     async def find(self, leader: int) -> tuple[str, tuple[Address, ...]]:
         """Who it is this time, for people, and where; after the delay that is due (observer.reconnectDelayMs).
 
-        That is waited for before each round; without masters, before each connection.  Raises KeyError where
+        That is waited for before each round; without masters, before each connection.  Raises LeaderLost where
         the configuration knows no such leader.
         """
         local = self._local
         port = local.config.observer_master_port
         if not port or not any(sid != leader for sid in local.members.voting):
             await self._wait()
-            return "the leader", local.members[leader].quorum_addresses
+            member = local.members.get(leader)
+            if member is None:
+                raise LeaderLost(f"member {leader} is not in the configuration of this one any more")
+            return "the leader", member.quorum_addresses
         self._draw()
         order = self._order
         while self._next < len(order) and order[self._next] == leader:

@@ -59,6 +59,10 @@ class Outbox:
             self._scheduled = True
             self._soon(self.push)
 
+    def begin_with(self, data: bytes) -> None:
+        """The first that is queued.  However much it is, it does not count as lag, and nothing is sent yet."""
+        self._queue.append(data)
+
     def push(self) -> None:
         """Send what there is, as far as it can be done without waiting."""
         self._scheduled = False

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from pyzkserver.quorum.ends import LeaderLost, LearnerRefused
 from pyzkserver.quorum.leader import Leader
 from pyzkserver.quorum.learner import Learner
+from pyzkserver.quorum.learner_handler import LearnerHandler
 from pyzkserver.quorum.learner_port import STRANGERS
 from pyzkserver.quorum.members import Address
 from pyzkserver.state.acl import OPEN_ACL
@@ -206,6 +208,42 @@ async def test_what_is_under_way_is_forwarded_to_who_comes(stage: Stage) -> None
     await wire.say(short_packet(P.ACK, epoch << 32), short_packet(P.ACK, waiting.zxid))
     assert (await wire.hear(P.COMMIT)).zxid == waiting.zxid
     assert (await client.hear(xid)).err == 0
+
+
+def test_news_do_not_come_between_a_diff_and_newleader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are queued in one step, for followers of Apache's are confused by what does (ZOOKEEPER-4394)."""
+    synchronize = LearnerHandler._synchronize
+
+    async def at_once(handler: LearnerHandler, peer_last: int) -> None:
+        with trio.testing.assert_no_checkpoints():
+            await synchronize(handler, peer_last)
+
+    @staged()
+    async def scenario(stage: Stage) -> None:
+        leader = await led(stage)
+        monkeypatch.setattr(LearnerHandler, "_synchronize", at_once)
+        await following(stage, leader)
+
+    scenario()
+
+
+@staged()
+async def test_a_learner_may_lack_more_than_may_wait_for_it(stage: Stage) -> None:
+    """A DIFF is no lag, however long: else it would never be synchronized."""
+    leader = await led(stage)
+    client = await Client.new(leader.replica)
+    last = leader.replica.tree.last_zxid
+    for number in range(5):
+        await client.create(f"/{number}", b"x" * 1000)
+    assert leader.peer.leader is not None
+    leader.peer.leader.max_queued = 2000
+    wire = await call(stage, leader)
+    await registered(wire, last=last)
+    await wire.hear(P.DIFF)
+    for _ in range(5):
+        await wire.hear(P.PROPOSAL)
+        await wire.hear(P.COMMIT)
+    await wire.hear(P.NEWLEADER)
 
 
 BAD_BEGINNINGS = [
