@@ -22,6 +22,8 @@ from pyzkserver.errors import ConfigError
 from pyzkserver.host import Host
 from pyzkserver.quorum.ballot import Ballot, Electorate, Vote
 from pyzkserver.quorum.complaints import Complaints
+from pyzkserver.quorum.election_port import ElectionPort
+from pyzkserver.quorum.listening import where_to_listen
 from pyzkserver.quorum.members import Address, Member, Members, Tracker
 from pyzkserver.quorum.mesh import Limits, Mesh
 from pyzkserver.wire.election import Hello, Notification, ServerState
@@ -78,7 +80,7 @@ class Election:
 
     def __init__(self, voter: Voter, config: Config, host: Host, own: Member | None = None) -> None:
         """``own`` is this member's line as long as no configuration has one."""
-        self._voter, self._config, self._host = voter, config, host
+        self._voter, self._config = voter, config
         self._ballot = Ballot(config.min_notification_interval, config.max_notification_interval)
         self._mesh = Mesh(
             voter.sid,
@@ -91,9 +93,12 @@ class Election:
             multi_address=config.multi_address_enabled,
             limits=Limits(config.cnx_timeout / 1000, self._hello_timeout() / 1000),
         )
+        self._port = ElectionPort(
+            self._mesh, host, self._where_to_listen, attempts=config.election_port_bind_retry
+        )
         # The newest of each voter, in the order they came: an older one of the same voter has nothing to add.
         self._unheard: dict[int, Notification] = {}
-        self._something, self._moved = trio.Event(), trio.Event()
+        self._something = trio.Event()
         self._looking = False
         self._begun_with: Members | None = None
         self._complaints = Complaints(_log)
@@ -109,38 +114,21 @@ class Election:
         """Serve the election port until cancelled; ready when it listens.
 
         ``listeners``, where given, are open already; otherwise the member's own election addresses are bound.
-        Raises OSError when an address cannot be bound after ``electionPortBindRetry`` attempts.
+        Raises OSError when none of them can be bound after ``electionPortBindRetry`` attempts.
         """
-        if listeners is not None:
-            await self._mesh.run(listeners, task_status=task_status)
-            return
-        opened, addresses = await self._listen(), self._own_addresses()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._mesh.run, ())
-            task_status.started()
-            while True:
-                # The member may be given another address while it lives (``restartLeaderElection``).
-                await self._serve_until_moved(opened, addresses)
-                opened, addresses = await self._listen(), self._own_addresses()
-
-    async def _serve_until_moved(
-        self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]], addresses: Sequence[Address]
-    ) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._mesh.listen, listeners)
-            while self._own_addresses() == addresses:
-                self._moved = trio.Event()
-                await self._moved.wait()
-            nursery.cancel_scope.cancel()
+        await self._port.run(listeners=listeners, task_status=task_status)
 
     def members_changed(self) -> None:
         """Another configuration has come into force."""
-        self._moved.set()
+        self._port.configuration_changed()
         self._something.set()
 
     def _own_addresses(self) -> tuple[Address, ...]:
         own = self._own()
         return own.election_addresses if own is not None else ()
+
+    def _where_to_listen(self) -> list[Address]:
+        return where_to_listen(self._own_addresses(), everywhere=self._config.quorum_listen_on_all_ips)
 
     async def look_for_leader(self) -> Vote:
         """Take part in elections until there is a leader (``FastLeaderElection.lookForLeader``).
@@ -320,31 +308,3 @@ class Election:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._config.tcp_keep_alive:
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-    async def _listen(self) -> list[trio.abc.Listener[trio.abc.Stream]]:
-        own = self._own()
-        assert own is not None, "a member of no configuration needs open listeners"
-        listeners: list[trio.abc.Listener[trio.abc.Stream]] = []
-        try:
-            for host, port in own.election_addresses:
-                if self._config.quorum_listen_on_all_ips:
-                    host = "::" if ":" in host else "0.0.0.0"
-                listeners.append(await self._bind(host, port))
-        except BaseException:
-            for listener in listeners:
-                await trio.aclose_forcefully(listener)
-            raise
-        return listeners
-
-    async def _bind(self, host: str, port: int) -> trio.abc.Listener[trio.abc.Stream]:
-        """An address that is still held by what ran before is tried again (``electionPortBindRetry``)."""
-        attempts = 0
-        while True:
-            try:
-                return self._host.open_listener(host, port)
-            except OSError as error:
-                attempts += 1
-                _log.warning("cannot listen for elections on %s:%d: %s", host, port, error)
-                if attempts == self._config.election_port_bind_retry:
-                    raise
-            await trio.sleep(1)

@@ -10,45 +10,36 @@ from typing import NoReturn
 import trio
 
 from .learner_handler import LearnerHandler
+from .listening import Listener, open_listeners, where_to_listen
 from .local import Local
 from .masters import LearnerMaster
 from .members import Address
 
-__all__ = ["LearnerPort", "Listener", "open_listeners"]
+__all__ = ["LearnerPort", "open_learner_port"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
 STRANGERS = 100
 """Connections that have not come up to date, one for each member not counted."""
 
-Listener = trio.abc.Listener[trio.abc.Stream]
 
+def open_learner_port(local: Local, port: int = 0) -> list[Listener]:
+    """Listen where the configuration says, or there on another port.  Raises OSError where that can be done nowhere.
 
-def open_listeners(local: Local, port: int = 0) -> list[Listener]:
-    """Listen where the configuration says (``Leader.createServerSocket``), or there on another port.
-
-    A member that the configuration does not name is where it was started to be.  Raises OSError, naming the address
-    that cannot be had, and holds none then.
+    One of several addresses is enough (``Leader.createServerSocket``).  A member that the configuration does not
+    name is where it was started to be.
     """
     own = local.members.get(local.sid) or local.configured
     if own is None:
         raise OSError("this member is not in the configuration, which says where to listen")
-    everywhere = local.config.quorum_listen_on_all_ips
-    wanted = dict.fromkeys(
-        Address("0.0.0.0" if everywhere else address.host, port or address.port)
-        for address in own.quorum_addresses
-    )
-    opened: list[Listener] = []
-    try:
-        for address in wanted:
-            try:
-                opened.append(local.host.open_listener(address.host, address.port))
-            except OSError as error:
-                raise OSError(f"{address} cannot be listened on: {error}") from None
-    except OSError:
-        for listener in opened:
-            trio.lowlevel.spawn_system_task(trio.aclose_forcefully, listener)
-        raise
+    addresses = dict.fromkeys(Address(address.host, port or address.port) for address in own.quorum_addresses)
+    wanted = where_to_listen(addresses, everywhere=local.config.quorum_listen_on_all_ips)
+    opened, missing = open_listeners(local.host, wanted)
+    reasons = [f"{address} cannot be listened on: {error}" for address, error in missing.items()]
+    if not opened:
+        raise OSError("; ".join(reasons))
+    for reason in reasons:
+        local.complaints.say("learners reach this member at its other addresses only: %s", reason)
     return opened
 
 

@@ -12,7 +12,8 @@ import trio
 from .ends import LearnerRefused
 from .following import Following
 from .learner_handler import LearnerHandler
-from .learner_port import LearnerPort, Listener, open_listeners
+from .learner_port import LearnerPort, open_learner_port
+from .listening import Listener
 from .local import Local
 from .members import Members
 from .relaying import Relaying
@@ -75,7 +76,7 @@ class ObserverMaster:
         told = False
         while True:
             try:
-                listeners = open_listeners(local, port)
+                listeners = open_learner_port(local, port)
             except OSError as error:
                 if not told:
                     logger.warning("no observer can connect to this member (observerMasterPort): %s", error)

@@ -19,7 +19,8 @@ from .ends import LeaderLost, QuorumLost, Reconfigured, first_of, new_leader
 from .leader import Leader
 from .learner import Learner
 from .learner_handler import LearnerHandler
-from .learner_port import Listener, open_listeners
+from .learner_port import open_learner_port
+from .listening import Listener
 from .local import Local
 from .master_choice import MasterChoice
 from .members import Members
@@ -192,7 +193,7 @@ class Peer:
         if listeners is not None:
             await self.leader.run(listeners)
         try:
-            opened = open_listeners(self.local)
+            opened = open_learner_port(self.local)
         except OSError as error:
             await self._pause(1000)
             raise QuorumLost(f"no learner could connect: {error}") from None

@@ -15,6 +15,7 @@ from sim.network import Network
 
 from pyzkserver.host import Host
 from pyzkserver.quorum.ballot import Vote
+from pyzkserver.quorum.listening import where_to_listen
 from pyzkserver.quorum.members import Address, Member, Members
 from pyzkserver.wire.election import Hello, Notification, ServerState
 from pyzkserver.wire.framing import FrameReader, frame
@@ -363,6 +364,62 @@ def test_an_address_in_use_is_tried_again_and_then_refused(caplog):
 
     with caplog.at_level(logging.WARNING):
         simulated(3, scenario)
+
+
+def test_one_of_several_addresses_is_enough(caplog):
+    """QuorumCnxManager.Listener: each is tried by itself.  The member takes part meanwhile."""
+
+    async def scenario(ensemble):
+        two = (Address(address(1), 4000), Address(address(1), PORT))
+        own = replace(ensemble.members[1], quorum_addresses=two, election_addresses=two)
+        ensemble.members = Members.of(own, ensemble.members[2], ensemble.members[3])
+        machine = ensemble.network.machine(address(1))
+        blocker = machine.listen(4000, 5)
+        started = trio.current_time()
+        await ensemble.start(1)
+        assert trio.current_time() == started
+        await ensemble.start(2)
+        await ensemble.until_settled(1, 2)
+        await blocker.aclose()
+        await trio.sleep(1)
+        assert set(machine.listeners) == {4000, PORT}
+
+    with caplog.at_level(logging.WARNING):
+        simulated(3, scenario)
+    [said] = [record.getMessage() for record in caplog.records]
+    assert f"cannot listen for elections on {address(1)}:4000" in said
+
+
+def test_an_address_that_is_never_had_is_given_up(caplog):
+    async def scenario(ensemble):
+        two = (Address(address(1), PORT), Address(address(1), 4000))
+        own = replace(ensemble.members[1], quorum_addresses=two, election_addresses=two)
+        ensemble.members = Members.of(own, ensemble.members[2], ensemble.members[3])
+        ensemble.network.machine(address(1)).listen(4000, 5)
+        for sid in (1, 2):
+            await ensemble.start(sid)
+        await ensemble.until_settled(1, 2)
+        await trio.sleep(10)
+
+    with caplog.at_level(logging.WARNING):
+        simulated(3, scenario)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [
+        ([("a", 1), ("b", 2)], [("0.0.0.0", 1), ("0.0.0.0", 2)]),
+        ([("a", 1), ("b", 1)], [("0.0.0.0", 1)]),
+        ([("a", 1), ("fe80::1", 1)], [("::", 1)]),
+        ([("fe80::1", 1), ("a", 1), ("b", 2)], [("::", 1), ("0.0.0.0", 2)]),
+    ],
+)
+def test_quorum_listen_on_all_ips_takes_each_port_once(addresses, expected):
+    """MultipleAddresses.getWildcardAddresses."""
+    given = [Address(*each) for each in addresses]
+    assert where_to_listen(given, everywhere=True) == expected
+    assert where_to_listen(given, everywhere=False) == given
 
 
 def test_who_looks_in_an_earlier_round_is_told_at_once():

@@ -6,6 +6,7 @@ from typing import Any
 import trio
 
 from pyzkserver.errors import ErrorCode
+from pyzkserver.quorum.members import Members
 from pyzkserver.state.acl import OPEN_ACL
 from pyzkserver.wire.election import ServerState
 from pyzkserver.wire.requests import CreateRequest, OpCode
@@ -284,3 +285,30 @@ async def test_an_epoch_that_is_used_up_ends(stage: Stage) -> None:
     await stage.until_same()
     # What was proposed and answered to nobody may have become part of the history; never was answered is /z.
     assert "/z" not in successor.replica.tree.nodes
+
+
+@staged()
+async def test_a_leader_needs_one_of_its_addresses(stage: Stage) -> None:
+    """``Leader.createServerSocket``: what cannot be listened on is said, and learners come to the others."""
+    lines = [f"server.{n}=m{n}b:2889:3889:participant|m{n}:2888:3888:participant" for n in (1, 2, 3)]
+    stage.members = Members.parse("\n".join(lines))
+    taken = [stage.network.listen("elsewhere", f"m{n}b", 2889) for n in (1, 2, 3)]
+    await stage.start()
+    leader = await stage.formed()
+    client = await Client.new(leader.replica)
+    await client.create("/a")
+    await stage.until_same()
+    for listener in taken:
+        await listener.aclose()
+
+
+@staged()
+async def test_a_leader_without_an_address_does_not_lead(stage: Stage) -> None:
+    """It looks for a leader again, until it can be reached."""
+    taken = [stage.network.listen("elsewhere", f"m{n}", 2888) for n in (1, 2, 3)]
+    await stage.start()
+    await trio.sleep(10)
+    assert [member.clients.replica for member in stage.running()] == [None] * 3
+    for listener in taken:
+        await listener.aclose()
+    await stage.formed()
