@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,8 +134,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(recipe: Recipe, poll: float = 0.005) -> Iterator[Server]:
-    """Start, wait for the first answered request, and stop however the block is left."""
+def running(
+    recipe: Recipe, poll: float = 0.005, fill: Callable[[Path], None] = lambda data: None
+) -> Iterator[Server]:
+    """Start, wait for the first answered request, and stop however the block is left.
+
+    What `fill` puts into the data directory is there before the start.
+    """
     tmpfs = os.access(TMPFS, os.W_OK) and not recipe.durable
     directory = Path(tempfile.mkdtemp(prefix="zkbench-", dir=TMPFS if tmpfs else None))
     process = None
@@ -145,6 +150,7 @@ def running(recipe: Recipe, poll: float = 0.005) -> Iterator[Server]:
         data = "" if recipe.in_memory else f"dataDir={directory}/data\n"
         config.write_text(CONFIG.format(port=port, host=HOST) + data)
         (directory / "data").mkdir()
+        fill(directory / "data")
         with (directory / "log").open("wb") as log:
             started = time.perf_counter()
             process = subprocess.Popen(

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from .storage.datadir import LOCK_FILE
 from .storage.disk import RealDisk
-from .storage.store import LOCK_FILE
 
 __all__ = ["run"]
 

@@ -1,6 +1,7 @@
 """Deleting what is no longer needed: old snapshots, and the logs from before the oldest one that stays."""
 
 import logging
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -8,13 +9,20 @@ from .disk import Disk
 from .recovery import log_files, snapshot_files
 from .snapfile import is_whole
 
-__all__ = ["LEAST_KEPT", "purge"]
+__all__ = ["LEAST_KEPT", "PURGED", "REST", "purge", "purge_in_pieces"]
 
 logger = logging.getLogger("pyzkserver.storage")
 
 LEAST_KEPT = 3
 """Snapshots that always stay (``PurgeTxnLog``)."""
 
+PURGED = "purged."
+"""Before the name of a file that is being deleted: nobody takes what is left of it for a snapshot or a log."""
+REST = 0.005
+"""Seconds between two steps of ``purge_in_pieces``."""
+
+_PIECE = 4 << 20
+"""Bytes.  To give back hundreds of megabytes at once holds up every other call of a file system for long."""
 _HEAD = 8
 _TAIL = 10
 
@@ -24,6 +32,49 @@ def purge(disk: Disk, snapshots: Path, logs: Path, keep: int, *, least: int = LE
 
     Returns what was deleted.  Raises ValueError for less than ``least``.
     """
+    doomed = _doomed(disk, snapshots, logs, keep, least)
+    for path in doomed:
+        disk.remove(path)
+        logger.info("deleted %s, which is not needed any more", path)
+    return doomed
+
+
+def purge_in_pieces(disk: Disk, snapshots: Path, logs: Path, keep: int) -> Iterator[bool]:
+    """The same beside a log that is written to: one rests between two steps, for ``REST`` seconds.
+
+    Whatever it leaves when it is not gone through to its end has names that begin with ``PURGED``, and goes with
+    the next one.  Each step gives True.  Raises OSError.
+    """
+    doomed = _doomed(disk, snapshots, logs, keep, LEAST_KEPT)
+    for path in doomed:
+        disk.rename(path, path.with_name(PURGED + path.name))
+        yield True
+    for directory in dict.fromkeys((snapshots, logs)):
+        names = [name for name in disk.names(directory) if name.startswith(PURGED)]
+        if names:
+            # Before they are cut: a power failure must not bring one back that has its name and not its end.
+            disk.sync_directory(directory)
+            yield True
+        for name in names:
+            yield from _delete_in_pieces(disk, directory / name)
+            logger.info("deleted %s, which is not needed any more", directory / name.removeprefix(PURGED))
+
+
+def _delete_in_pieces(disk: Disk, path: Path) -> Iterator[bool]:
+    size = disk.size(path)
+    while size > _PIECE:
+        size -= _PIECE
+        file = disk.open(path)
+        try:
+            file.truncate(size)
+        finally:
+            file.close()
+        yield True
+    disk.remove(path)
+    yield True
+
+
+def _doomed(disk: Disk, snapshots: Path, logs: Path, keep: int, least: int) -> list[Path]:
     if keep < least:
         raise ValueError(f"{keep} snapshots are too few to keep: {least} at least")
     by_age = snapshot_files(disk, snapshots)
@@ -37,11 +88,7 @@ def purge(disk: Disk, snapshots: Path, logs: Path, keep: int, *, least: int = LE
     files = log_files(disk, logs)
     # A snapshot is fuzzy: the log that was being written when it was taken is needed beside it.
     needed_from = max((zxid for zxid, _ in files if zxid <= oldest), default=0)
-    doomed += [path for zxid, path in files if zxid < needed_from]
-    for path in doomed:
-        disk.remove(path)
-        logger.info("deleted %s, which is not needed any more", path)
-    return doomed
+    return doomed + [path for zxid, path in files if zxid < needed_from]
 
 
 def _looks_whole(disk: Disk, path: Path) -> bool:

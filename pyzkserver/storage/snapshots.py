@@ -12,6 +12,7 @@ from pyzkserver.state.tree import DataTree
 from . import snapfile
 from .disk import Disk, File, Worker, in_worker
 from .filelog import FileLog
+from .purge import PURGED
 
 __all__ = ["Snapshotter", "clear_unfinished", "snapshot_name", "write_snapshot"]
 
@@ -19,6 +20,15 @@ logger = logging.getLogger("pyzkserver.storage")
 
 _ASIDE = "unfinished."
 """Before the name of a snapshot that is being written: nobody, Apache's server included, takes it for one."""
+
+_STEP = 256 << 10
+"""Bytes that are synced at a time.  The log's sync may have to wait until the disk has taken as much."""
+_REST = 0.02
+"""Seconds between two of those: the disk is the log's, and a snapshot has time."""
+_AT_EASE = 50_000
+"""Transactions that may at least come while one is taken: to replay them does not take a second."""
+_NODE = 80
+"""Bytes that a snapshot has for a node beside its path and data."""
 
 T = TypeVar("T")
 
@@ -29,11 +39,11 @@ def snapshot_name(zxid: int, compression: str) -> str:
 
 
 def clear_unfinished(disk: Disk, directory: Path) -> None:
-    """Delete what a server left that ended while it took a snapshot.  Only where no server is at work."""
+    """Delete what a server left that ended while it took a snapshot, or purged.  Only where none is at work."""
     for name in disk.names(directory):
-        if name.startswith(_ASIDE):
+        if name.startswith((_ASIDE, PURGED)):
             disk.remove(directory / name)
-            logger.info("deleted %s, which was never finished", directory / name)
+            logger.info("deleted %s, which a server left half done", directory / name)
 
 
 def write_snapshot(
@@ -76,6 +86,7 @@ class Snapshotter:
         snap_count: int,
         size_limit_bytes: int,
         compression: str,
+        resting: bool = True,
     ) -> None:
         self._tree = tree
         self._sessions = sessions
@@ -88,6 +99,7 @@ class Snapshotter:
         self.size_limit = size_limit_bytes
         """Bytes of log between two; 0 for any."""
         self._compression = compression
+        self._resting = resting
         self.taken = 0
         """How many snapshots were taken."""
         self.after: Callable[[], None] = lambda: None
@@ -138,17 +150,37 @@ class Snapshotter:
         return path
 
     async def _write(self, aside: Path, pieces: Iterator[bytes]) -> None:
-        """Piece by piece: clients are served between two of them."""
+        """Piece by piece: clients are served between two of them.
+
+        And synced step by step.  A disk that is asked for the log's next sync first has to take whatever it was
+        given before: if that is a whole snapshot, every write waits for it.
+        """
         file: File = await self._do(lambda: self._disk.create(aside))
-        position = 0
+        position = synced = 0
         try:
             for piece in pieces:
                 await self._do(lambda piece=piece, position=position: file.write(piece, position))  # type: ignore[misc]
                 position += len(piece)
+                if position - synced >= _STEP:
+                    await self._do(file.sync)
+                    synced = position
+                    if self._resting and not self._late(position):
+                        await self._host.sleep(_REST)
             await self._do(file.sync)
         finally:
             # Not waited for: a member that leaves its role leaves this as well.
             self._worker.submit(file.close, _ignore)
+
+    def _late(self, position: int) -> bool:
+        """Whether the next one would be due before this one is whole, if it went on like that.
+
+        A compressed one counts as further behind than it is: it is small, and need not rest as much.
+        """
+        whole = self._tree.data_size + _NODE * len(self._tree.nodes)
+        logged = self._log.appended_since_roll / max(self._count, _AT_EASE)
+        if self.size_limit > 0:
+            logged = max(logged, self._log.bytes_since_roll / self._bytes)
+        return logged * whole > position
 
     async def _discard(self, aside: Path) -> None:
         """Give the room back: the log may need it."""

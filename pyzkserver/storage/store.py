@@ -1,6 +1,5 @@
 """A data directory in use: opened, recovered, locked; written to while the server runs; closed."""
 
-import errno
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,24 +13,21 @@ from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.tree import DataTree
 
 from . import history
-from .disk import Disk, File, RealDisk, ThreadWorker, Worker, in_worker
+from .datadir import DataDirectories
+from .disk import Disk, RealDisk, ThreadWorker, Worker, in_worker
 from .filelog import FileLog, StorageFailed
 from .history import Logged
 from .memory_disk import MemoryDisk, PromptWorker
-from .purge import purge
-from .recovery import DataDirectoryError, Recovered, catch_up, log_files, recover, snapshot_files
-from .snapshots import Snapshotter, clear_unfinished, write_snapshot
+from .purge import REST, purge, purge_in_pieces
+from .recovery import Recovered, catch_up, log_files, recover, snapshot_files
+from .snapshots import Snapshotter, write_snapshot
 
-__all__ = ["LOCK_FILE", "Store"]
+__all__ = ["Store"]
 
 logger = logging.getLogger("pyzkserver.storage")
 
 T = TypeVar("T")
 
-_VERSION = "version-2"
-LOCK_FILE = "pyzkserver.lock"
-"""Locked while a server, or an ensemble of a command's, has a directory."""
-_PROBE = "unfinished.write-test"
 _HOUR = 3600.0
 _IN_MEMORY = Path("/memory")
 _LOG_IN_MEMORY = 16 << 20
@@ -55,11 +51,10 @@ class Store:
             self._disk, self._new_worker = memory or MemoryDisk(), PromptWorker
         else:
             self._disk, self._new_worker = host.disk or RealDisk(), host.new_worker or ThreadWorker
-        data_dir = config.data_dir or _IN_MEMORY
-        self.snapshots = data_dir / _VERSION
-        log_dir = None if self._in_memory else config.data_log_dir
-        self.logs = (log_dir or data_dir) / _VERSION
-        self._unlock: list[Callable[[], None]] = []
+        self._directories = DataDirectories(
+            self._disk, config.data_dir or _IN_MEMORY, None if self._in_memory else config.data_log_dir
+        )
+        self.snapshots, self.logs = self._directories.snapshots, self._directories.logs
         self._flusher: Worker | None = None
         self._background: Worker | None = None
         self._failure: StorageFailed | None = None
@@ -78,13 +73,7 @@ class Store:
     def open(self, new_tree: Callable[[], DataTree]) -> Recovered:
         """Lock the directories and read them.  Raises DataDirectoryError."""
         try:
-            self._make_directories()
-            for directory in self._both(self.snapshots.parent, self.logs.parent):
-                self._lock(directory / LOCK_FILE)
-            self._check_contents()
-            clear_unfinished(self._disk, self.snapshots)
-            for directory in self._both(self.snapshots, self.logs):
-                self._check_writable(directory)
+            self._directories.prepare(create=self._config.data_dir_autocreate)
             recovered = recover(
                 self._disk,
                 self.snapshots,
@@ -97,89 +86,15 @@ class Store:
             if recovered.snapshot_zxid is None:
                 # Apache's server does not trust logs without a snapshot.
                 self._write_snapshot(recovered)
-            self._make_durable(recovered)
+            if self._config.force_sync and not self._in_memory:
+                self._directories.make_durable(recovered)
         except OSError as error:
             self.close()
-            where = error.filename or self.snapshots
-            raise DataDirectoryError(f"{where}: {error.strerror or error}. {_advice(error)}") from error
+            raise self._directories.refusal(error) from error
         except BaseException:
             self.close()
             raise
         return recovered
-
-    @staticmethod
-    def _both(snapshots: Path, logs: Path) -> list[Path]:
-        """The two of them, or the one that they are."""
-        return list(dict.fromkeys((snapshots, logs)))
-
-    def _make_directories(self) -> None:
-        for directory in self._both(self.snapshots, self.logs):
-            if self._config.data_dir_autocreate:
-                self._disk.make_directory(directory)
-                continue
-            try:
-                self._disk.names(directory)
-            except FileNotFoundError:
-                raise DataDirectoryError(
-                    f"{directory} does not exist, and zookeeper.datadir.autocreate is false: create it"
-                ) from None
-
-    def _lock(self, path: Path) -> None:
-        unlock = self._disk.lock(path)
-        if unlock is None:
-            raise DataDirectoryError(
-                f"{path.parent} is in use by another server: stop that one, or give this one a dataDir of its own"
-            )
-        self._unlock.append(unlock)
-
-    def _check_contents(self) -> None:
-        """Where they are two directories, each must hold its own (ZOOKEEPER-2967)."""
-        if self.logs == self.snapshots:
-            return
-        for directory, prefix, home in (
-            (self.logs, "snapshot.", f"dataDir, in {self.snapshots}"),
-            (self.snapshots, "log.", f"dataLogDir, in {self.logs}"),
-        ):
-            strays = [name for name in self._disk.names(directory) if name.startswith(prefix)]
-            if strays:
-                raise DataDirectoryError(
-                    f"{directory} holds {min(strays)}, which belongs into {home}: move all {prefix}* files there, or"
-                    " set dataDir and dataLogDir as they were"
-                )
-
-    def _check_writable(self, directory: Path) -> None:
-        """Better to know it now than at the first write."""
-        self._disk.create(directory / _PROBE).close()
-        self._disk.remove(directory / _PROBE)
-
-    def _make_durable(self, recovered: Recovered) -> None:
-        """Make sure of what was read: from now on it is shown.
-
-        Where a server was killed, it may be in the kernel's memory only.  Where a flush failed, the kernel takes
-        it for written although it is not: only writing it once more helps.  Both can only be so in the newest
-        log, for each is safe before the next one is begun.
-        """
-        if self._in_memory or not self._config.force_sync:
-            return
-        path = recovered.newest_log
-        if path is not None and path.name in self._disk.names(self.logs):
-            file = self._disk.open(path)
-            try:
-                self._write_again(file, path, recovered.newest_end)
-                file.sync()
-            finally:
-                file.close()
-        for directory in self._both(self.snapshots, self.logs):
-            self._disk.sync_directory(directory)
-            self._disk.sync_directory(directory.parent)
-
-    def _write_again(self, file: File, path: Path, end: int) -> None:
-        position = 0
-        for chunk in self._disk.read(path):
-            file.write(chunk[: end - position], position)
-            position += len(chunk)
-            if position >= end:
-                return
 
     def _write_snapshot(self, recovered: Recovered) -> None:
         path = write_snapshot(
@@ -289,7 +204,7 @@ class Store:
         # The workers do one thing after the other, and tell of it in that order.
         try:
             await in_worker(self._flusher, close)
-            await in_worker(self._background, lambda: clear_unfinished(self._disk, self.snapshots))
+            await in_worker(self._background, self._directories.clear)
         except OSError as error:
             logger.warning("ending the transaction log: %s", error)
         self.log = None
@@ -354,6 +269,7 @@ class Store:
             snap_count=config.snap_count,
             size_limit_bytes=_LOG_IN_MEMORY if self._in_memory else config.snap_size_limit_in_kb * 1024,
             compression=self._compression(),
+            resting=not self._in_memory,
         )
         if self._in_memory:
             snapshotter.after = lambda: self._forget(snapshotter)
@@ -362,8 +278,10 @@ class Store:
     async def _purge(self) -> None:
         keep = self._config.auto_purge_snap_retain_count
         while True:
+            steps = purge_in_pieces(self._disk, self.snapshots, self.logs, keep)
             try:
-                await self.in_worker(lambda: purge(self._disk, self.snapshots, self.logs, keep))
+                while await self.in_worker(lambda steps=steps: next(steps, False)):  # type: ignore[misc]
+                    await self._host.sleep(REST)
             except OSError as error:
                 logger.warning("old snapshots and logs could not be deleted: %s", error)
             await self._host.sleep(self._config.auto_purge_purge_interval * _HOUR)
@@ -386,13 +304,5 @@ class Store:
             except OSError as error:
                 # What was to be durable was synced before.
                 logger.warning("closing the transaction log failed: %s", error)
-        for unlock in self._unlock:
-            unlock()
-        self._unlock.clear()
+        self._directories.unlock()
         self._background = self._flusher = self.log = None
-
-
-def _advice(error: OSError) -> str:
-    if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
-        return "Mend the disk, or make room on it, then start the server again"
-    return "The data directory must exist or be creatable, and belong to the user who runs the server"

@@ -43,8 +43,7 @@ def live(place: SimDisk | MemoryDisk, main: Main, history: History | None = None
         finally:
             for worker in host.workers.values():
                 worker.abandon()
-            for unlock in store._unlock:
-                unlock()
+            store._directories.unlock()
 
     seeded_run(1, life)
 
