@@ -7,14 +7,14 @@ message means is not known here.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 
 from pyzkserver.host import Host
 from pyzkserver.quorum.complaints import Complaints
-from pyzkserver.wire.election import MAX_MESSAGE, OBSERVER_ID, ElectionFormatError, Hello, HelloReader
-from pyzkserver.wire.framing import FrameError, FrameReader, frame
+from pyzkserver.quorum.mesh_lines import LOST, Line, MeshPeer, Welcome
+from pyzkserver.wire.election import OBSERVER_ID, Hello
 
 __all__ = ["Limits", "Mesh"]
 
@@ -22,10 +22,7 @@ _log = logging.getLogger(__name__)
 
 Endpoint = tuple[str, int]
 
-_LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
-_CHUNK = 65536
 _CALL_AGAIN = 0.05  # seconds at least between two calls to a member that lost its connection
-_BREATHER = 100, 0.1  # after so many messages of one connection it is not read from for so many seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +33,6 @@ class Limits:
     connect: float = 5.0
     hello: float = 10.0
     strangers: int = 100
-
-
-@dataclass(slots=True, eq=False)
-class _Line:
-    """A connection in use.  Cancelling ``scope`` closes it."""
-
-    stream: trio.abc.Stream
-    scope: trio.CancelScope
-    wake: trio.Event = field(default_factory=trio.Event)
-
-
-@dataclass(slots=True, eq=False)
-class _Peer:
-    """Another member.  ``outbox`` is the newest message until it is taken to be sent; then it is ``last_sent``."""
-
-    sid: int
-    outbox: bytes | None = None
-    last_sent: bytes | None = None
-    line: _Line | None = None
-    connecting: bool = False
-    refused: bool = False
-    recalled_at: float = 0.0
-
-    def is_idle(self) -> bool:
-        return self.line is None and not self.connecting
 
 
 class Mesh:
@@ -88,11 +60,11 @@ class Mesh:
         self._host, self._hello, self._endpoints_of = host, hello, endpoints_of
         self._receive, self._refused, self._tune = receive, refused, tune
         self._multi_address = multi_address
-        self._peers: dict[int, _Peer] = {}
+        self._peers: dict[int, MeshPeer] = {}
         self._nursery: trio.Nursery | None = None
-        self._unnamed = 0  # connections that were accepted and have not said hello
         self._next_observer_id = -1
         self._complaints = Complaints(_log)
+        self._welcome = Welcome(self.limits.hello, self.limits.strangers, self._complaints)
 
     # What the election calls; none of it waits.
 
@@ -130,18 +102,18 @@ class Mesh:
             "connected": sorted(self.connected),
             "refusing": sorted(self.refusing),
             "unsent": sorted(sid for sid, peer in self._peers.items() if peer.outbox is not None),
-            "without_hello": self._unnamed,
+            "without_hello": len(self._welcome.waiting),
         }
 
     # Who is known.
 
-    def _peer(self, sid: int) -> _Peer | None:
+    def _peer(self, sid: int) -> MeshPeer | None:
         """The peer's entry.  None where it is no member, and there are too many of those."""
         if sid not in self._peers:
             if not self._is_member(sid) and not self._has_room():
                 self._complaints.say("%d is no member, and too many such talk to the election port", sid)
                 return None
-            self._peers[sid] = _Peer(sid)
+            self._peers[sid] = MeshPeer(sid)
         return self._peers[sid]
 
     def _is_member(self, sid: int) -> bool:
@@ -181,7 +153,7 @@ class Mesh:
         assert self._nursery is not None, "listening is for while the mesh runs"
         await trio.serve_listeners(self._answer, list(listeners), handler_nursery=self._nursery)
 
-    def _connect(self, peer: _Peer, told: Sequence[Endpoint] = ()) -> None:
+    def _connect(self, peer: MeshPeer, told: Sequence[Endpoint] = ()) -> None:
         """Call a peer that is not connected, first where it told us, then where the configuration says."""
         if peer.is_idle() and self._nursery is not None:
             endpoints = list(dict.fromkeys([*told, *self._endpoints_of(peer.sid)]))
@@ -189,7 +161,7 @@ class Mesh:
                 peer.connecting = True
                 self._nursery.start_soon(self._call, peer, endpoints)
 
-    async def _call(self, peer: _Peer, endpoints: Sequence[Endpoint]) -> None:
+    async def _call(self, peer: MeshPeer, endpoints: Sequence[Endpoint]) -> None:
         """Connect and say hello; the connection is kept if our id is the higher one (``startConnection``)."""
         try:
             stream = await self._open(peer, endpoints)
@@ -203,14 +175,14 @@ class Mesh:
             if scope.cancelled_caught or peer.sid > self.sid:
                 await trio.aclose_forcefully(stream)
                 return
-        except _LOST as error:
+        except LOST as error:
             _log.debug("lost the connection to the election port of member %d: %s", peer.sid, error)
             return
         finally:
             peer.connecting = False
         await self._keep(peer, stream, b"")
 
-    async def _open(self, peer: _Peer, endpoints: Sequence[Endpoint]) -> trio.abc.Stream | None:
+    async def _open(self, peer: MeshPeer, endpoints: Sequence[Endpoint]) -> trio.abc.Stream | None:
         """A stream to the first endpoint that answers, or None."""
         refused = True
         for host, port in endpoints:
@@ -231,39 +203,14 @@ class Mesh:
     async def _answer(self, stream: trio.abc.Stream) -> None:
         """Someone connected (``handleConnection``).  What it does wrong costs this connection only."""
         try:
-            if self._unnamed >= self.limits.strangers:
-                self._complaints.say("too many connections to the election port that say nothing")
-                return
-            self._unnamed += 1
-            try:
-                self._tune(stream)
-                hello, rest = await self._read_hello(stream)
-            finally:
-                self._unnamed -= 1
-        except ElectionFormatError as error:
-            self._complaints.say(
-                "closing a connection to the election port that does not say hello: %s", error
-            )
-        except _LOST as error:
+            self._tune(stream)
+            said = await self._welcome.hello_of(stream)
+            if said is not None:
+                await self._place(said[0], stream, said[1])
+        except LOST as error:
             _log.debug("a connection to the election port was lost: %s", error)
-        except trio.TooSlowError:
-            self._complaints.say("closing a connection to the election port that does not say hello in time")
-        else:
-            await self._place(hello, stream, rest)
         finally:
             await trio.aclose_forcefully(stream)
-
-    async def _read_hello(self, stream: trio.abc.Stream) -> tuple[Hello, bytes]:
-        """Raises ElectionFormatError, TooSlowError and what a stream raises that was lost."""
-        reader = HelloReader()
-        with trio.fail_after(self.limits.hello):
-            while True:
-                chunk = await stream.receive_some(_CHUNK)
-                if not chunk:
-                    raise trio.BrokenResourceError("it was closed before it said hello")
-                hello = reader.feed(bytes(chunk))
-                if hello is not None:
-                    return hello, reader.rest
 
     async def _place(self, hello: Hello, stream: trio.abc.Stream, rest: bytes) -> None:
         """Keep the connection of a peer with a higher id; call one with a lower id back."""
@@ -289,25 +236,21 @@ class Mesh:
             self._hang_up(peer, peer.line)
         self._connect(peer, hello.addresses)
 
-    def _hang_up(self, peer: _Peer, line: _Line) -> None:
+    def _hang_up(self, peer: MeshPeer, line: Line) -> None:
         line.scope.cancel()
         if peer.line is line:
             peer.line = None
 
-    async def _keep(self, peer: _Peer, stream: trio.abc.Stream, rest: bytes) -> None:
+    async def _keep(self, peer: MeshPeer, stream: trio.abc.Stream, rest: bytes) -> None:
         """Use a connection, in place of any older one, until it is lost or hung up."""
-        line = _Line(stream, trio.CancelScope())
+        line = Line(peer, stream)
         if peer.line is not None:
             self._hang_up(peer, peer.line)
         peer.line, peer.refused = line, False
         if peer.outbox is None:
             peer.outbox = peer.last_sent  # nobody knows whether it arrived; to hear it twice does no harm
         try:
-            with line.scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write, peer, line)
-                    await self._read(peer, line, rest)
-                    nursery.cancel_scope.cancel()
+            await line.use(rest, self._receive, self._complaints)
         finally:
             lost = peer.line is line
             self._hang_up(peer, line)
@@ -317,40 +260,6 @@ class Mesh:
             await trio.sleep_until(peer.recalled_at + _CALL_AGAIN)
             peer.recalled_at = trio.current_time()
             self._connect(peer)
-
-    async def _write(self, peer: _Peer, line: _Line) -> None:
-        try:
-            while peer.line is line:
-                if peer.outbox is None:
-                    line.wake = trio.Event()
-                    await line.wake.wait()
-                else:
-                    peer.last_sent, peer.outbox = peer.outbox, None
-                    await line.stream.send_all(frame(peer.last_sent))
-        except _LOST as error:
-            _log.debug("lost the election connection to member %d: %s", peer.sid, error)
-            line.scope.cancel()
-
-    async def _read(self, peer: _Peer, line: _Line, rest: bytes) -> None:
-        frames = FrameReader(MAX_MESSAGE)
-        heard = 0
-        chunk: bytes | bytearray = rest
-        try:
-            while peer.line is line:
-                frames.feed(bytes(chunk))
-                while (message := frames.next_frame()) is not None:
-                    self._receive(peer.sid, message)
-                    heard += 1
-                if heard >= _BREATHER[0]:
-                    heard = 0
-                    await trio.sleep(_BREATHER[1])
-                chunk = await line.stream.receive_some(_CHUNK)
-                if not chunk:
-                    return
-        except (ElectionFormatError, FrameError) as error:
-            self._complaints.say("closing the election connection of member %d: %s", peer.sid, error)
-        except _LOST as error:
-            _log.debug("lost the election connection to member %d: %s", peer.sid, error)
 
 
 def _is_refusal(error: Exception) -> bool:
