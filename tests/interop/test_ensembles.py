@@ -185,6 +185,7 @@ def moving_sessions(running: Ensemble) -> None:
     assert second.session.session_id == first.session.session_id
     second.ask(sync())
     assert second.ask(exists("/moving")).err == 0
+    running.wait(lambda: running[3].zxid() >= zxid, "member 3 has heard of what its new client has seen")
     third = Wire(running[3].client_port, session=first.session, last_zxid=zxid)
     third.ask(sync())
     assert third.ask(create("/moving/child")).err == -108
