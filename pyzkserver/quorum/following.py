@@ -31,6 +31,7 @@ from pyzkserver.wire.quorum import (
 from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import CreateSessionTxn
 
+from .comparison import Comparison
 from .ends import LeaderLost
 from .learner_sessions import HERE, LearnerSessions
 from .local_sessions import creates_ephemeral
@@ -91,16 +92,13 @@ class Following:
         """What the log is known to hold safe."""
         self.last_queued = 0
         """The last proposal that came from the leader; 0 before the first."""
-        self.compare_digests = False
+        self.comparison = Comparison(replica.tree)
         self._waiting: dict[int, deque[Proposal]] = {}
         self._decided: dict[Proposal, Applied] = {}
         """Of those that wait, what this member has decided by itself: it is told in its turn."""
         self._identities: dict[Any, bytes] = {}
         self._unacknowledged: deque[int] = deque()
         self.on_durable: Callable[[], None] = _ignore
-        self._mismatch = False
-        self._applied: tuple[int, int | None] = (0, None)
-        """The last transaction that was applied, and the digest that the leader's tree had after it."""
 
     # this member's clients
 
@@ -293,28 +291,7 @@ class Following:
         self.replica.commit(proposal)
         if self._decided:
             self._go_on(txn.session_id)
-        self._applied = (txn.zxid, digest)
-
-    def compare(self) -> None:
-        """Both trees must be the same after every transaction (``DataTree.compareDigest``).
-
-        Whoever takes what the leader says in batches calls this after each: a parent that got a hundred children
-        is counted once.
-        """
-        zxid, digest = self._applied
-        if digest is None or not self.compare_digests:
-            return
-        self._applied = (zxid, None)
-        tree = self.replica.tree
-        if tree.digest.enabled and not self._mismatch and tree.digest.value() != digest:
-            self._mismatch = True
-            logger.error(
-                "after transaction 0x%x this member's tree differs from the leader's (digest 0x%x, the leader's"
-                " 0x%x): stop this member, move its data directory away, and let it take the leader's tree",
-                zxid,
-                tree.digest.value(),
-                digest,
-            )
+        self.comparison.applied = (txn.zxid, digest)
 
     def answer_ping(self, zxid: int) -> None:
         """PING: tell which sessions were heard of."""

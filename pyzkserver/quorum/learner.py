@@ -17,14 +17,10 @@ from pyzkserver.storage.damage import SnapshotDamaged
 from pyzkserver.storage.treestream import receive_tree
 from pyzkserver.wire.jute import DecodeError
 from pyzkserver.wire.quorum import (
-    ACCEPTED_AGAIN,
-    PROTOCOL_VERSION,
-    LearnerInfo,
     Packet,
     PacketError,
     PacketType,
     decode_revalidated,
-    packet,
     packet_name,
     short_packet,
     split_activation,
@@ -33,6 +29,7 @@ from pyzkserver.wire.requests import OpCode
 
 from .activation import Activation, configuration_in
 from .config_node import furnish_config
+from .discovery import register
 from .ends import LeaderLost, Reconfigured, first_of
 from .following import Following
 from .learner_sessions import LearnerSessions
@@ -85,7 +82,7 @@ class Learner:
         """Follow the leader at one of these addresses until it is lost.  Raises LeaderLost."""
         try:
             async with await self.upstream.connect(leader), trio.open_nursery() as nursery:
-                await self._register()
+                self.epoch = await register(self.local, self.upstream, voting=self.voting)
                 nursery.start_soon(self.upstream.send)
                 await self._synchronize(nursery)
                 self._serve_clients(nursery)
@@ -95,33 +92,6 @@ class Learner:
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as broken:
             raise LeaderLost(f"the connection to {self.upstream.name} broke: {first_of(broken)}") from None
         raise AssertionError("following ends by an exception")
-
-    # discovery
-
-    async def _register(self) -> None:
-        """Say who this is and which epoch it accepted; accept the leader's (``registerWithLeader``)."""
-        local = self.local
-        epochs = local.history.epochs
-        info = LearnerInfo(local.sid, PROTOCOL_VERSION, local.members.version).encode()
-        kind = PacketType.FOLLOWERINFO if self.voting else PacketType.OBSERVERINFO
-        await self.upstream.say(packet(kind, epochs.accepted << 32, info))
-        leader = await self.upstream.next()
-        if leader.type != PacketType.LEADERINFO:
-            raise LeaderLost(f"the leader sent {packet_name(leader.type)} where LEADERINFO was due")
-        self.epoch = epoch = leader.zxid >> 32
-        if epoch < epochs.accepted:
-            raise LeaderLost(
-                f"the leader's epoch {epoch} is older than {epochs.accepted}, which was accepted"
-            )
-        counts = epochs.current
-        if epoch > epochs.accepted:
-            # On disk before it is acknowledged: from here on this member follows no leader of an earlier epoch.
-            epochs.set_accepted(epoch)
-        else:
-            # Accepted before, perhaps from this leader, perhaps before a crash: it cannot count twice.
-            counts = ACCEPTED_AGAIN
-        data = (counts & 0xFFFF_FFFF).to_bytes(4)
-        await self.upstream.say(packet(PacketType.ACKEPOCH, local.history.last_zxid, data))
 
     # synchronization
 
@@ -208,7 +178,7 @@ class Learner:
         following.skip_acknowledging(replica.tree.last_zxid)
         self.upstream.patience = local.sync_seconds
         self.queue(short_packet(PacketType.ACK, self.epoch << 32))
-        following.compare_digests = local.config.digest_enabled
+        following.comparison.enabled = local.config.digest_enabled
         # What was proposed and not committed is logged and acknowledged like any other proposal.
         following.on_durable = self._acknowledge
         for zxid, payload in self._held:
@@ -304,7 +274,7 @@ class Learner:
                 raise
             if self.master is not None:
                 self.master.telling.flush()
-            self.following.compare()
+            self.following.comparison.compare()
             packets = await self.upstream.packets()
 
     def _hear(self, one: Packet) -> None:

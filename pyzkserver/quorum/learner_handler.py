@@ -31,6 +31,7 @@ from .catching_up import CatchingUp
 from .ends import LearnerGone, LearnerRefused, QuorumLost, first_of
 from .masters import LearnerMaster
 from .outbox import Outbox
+from .sync_limit import SyncLimit
 
 __all__ = ["LearnerHandler"]
 
@@ -66,10 +67,7 @@ class LearnerHandler:
         self.in_broadcast = False
         self._patience = self._local.init_seconds
         """How long it may be silent: initLimit, and from its acknowledgement of NEWLEADER on syncLimit."""
-        self._deadline_ms = self._now() + int((self._local.init_seconds + self._local.sync_seconds) * 1000)
-        self._owed: tuple[int, int] | None = None
-        """A proposal that is not acknowledged, and since when it is watched (milliseconds)."""
-        self._acked = 0
+        self._sync_limit = SyncLimit(self._local)
         self._given = 0
         """The last zxid of the synchronization, which is committed."""
         self.packets_received = 0
@@ -136,9 +134,10 @@ class LearnerHandler:
             self._synchronized()
             await master.holds_history(self.sid, acknowledged.zxid)
             # What it was synchronized with is acknowledged as a whole: only what was proposed since is owed.
-            self._acked = max(self._acked, self._given)
+            limit = self._sync_limit
+            limit.acknowledged = max(limit.acknowledged, self._given)
             self._patience = local.sync_seconds
-            self._heard()
+            self._sync_limit.heard()
             self.in_broadcast = True
             self.queue(short_packet(PacketType.UPTODATE, -1))
             await self._listen()
@@ -261,7 +260,7 @@ class LearnerHandler:
             if self._master.busy:
                 await self._master.until_ready()
             data = await self._receive()
-            self._heard()
+            self._sync_limit.heard()
             packets = self._reader.feed(data)
 
     def _hear(self, one: Packet) -> None:
@@ -269,15 +268,15 @@ class LearnerHandler:
         self.packets_received += 1
         if type_ == _ACK:
             # One for each proposal: nearly half of what a learner says.
-            if zxid > self._acked:
-                self._acked = zxid
+            if zxid > self._sync_limit.acknowledged:
+                self._sync_limit.acknowledged = zxid
             return
         telling = self._master.telling
         if type_ == _REQUEST:
             session_id, cxid, op, body = split_request(one.body)
             telling.request(self, session_id, cxid, op, body, one.authinfo)
         elif type_ == _PING:
-            now = self._now()
+            now = self._sync_limit.now()
             for session_id, timeout in decode_touches(one.body):
                 telling.touch(session_id, timeout, now)
         elif type_ == _REVALIDATE:
@@ -288,40 +287,27 @@ class LearnerHandler:
     def _after_batch(self) -> None:
         telling = self._master.telling
         if self.voting:
-            telling.acknowledged(self.sid, self._acked)
+            telling.acknowledged(self.sid, self._sync_limit.acknowledged)
         telling.flush_if_little()
-
-    def _heard(self) -> None:
-        self._deadline_ms = self._now() + int(self._local.sync_seconds * 1000)
-
-    def _now(self) -> int:
-        return self._local.host.elapsed_ms()
 
     def excuse(self, milliseconds: int) -> None:
         """Somebody has put the clock forward by so much, in which nobody could have said anything."""
-        self._deadline_ms += milliseconds
-        if self._owed is not None:
-            zxid, since = self._owed
-            self._owed = (zxid, since + milliseconds)
+        self._sync_limit.excuse(milliseconds)
 
     @property
     def synced(self) -> bool:
         """Whether it holds the history, and was heard of within syncLimit."""
-        return self._now() <= self._deadline_ms
+        return self._sync_limit.met
 
     def ping(self) -> None:
-        """Ask whether it is there, and end what owes an acknowledgement for too long (``SyncLimitCheck``)."""
+        """Ask whether it is there, and end what owes an acknowledgement for too long."""
         if not self.in_broadcast:
             return
-        proposed, now = self._master.telling.last_proposed, self._now()
-        if self.voting:
-            if self._owed is not None and self._acked < self._owed[0]:
-                if now - self._owed[1] >= self._local.sync_seconds * 1000:
-                    self.end(f"it has not acknowledged 0x{self._owed[0]:x} within syncLimit")
-                    return
-            else:
-                self._owed = (proposed, now) if self._acked < proposed and proposed & 0xFFFF_FFFF else None
-        self._master.telling.send(self, short_packet(_PING, proposed))
+        telling = self._master.telling
+        if self.voting and (owed := self._sync_limit.owes(telling.last_proposed)) is not None:
+            self.end(f"it has not acknowledged 0x{owed:x} within syncLimit")
+            return
+        telling.send(self, short_packet(_PING, telling.last_proposed))
 
     # sending
 
