@@ -202,9 +202,9 @@ class LearnerHandler:
         if missing is not None:
             self._admit("diffs", local.config.max_concurrent_diff_syncs)
             packets, self._given = missing
-            # What follows those is queued in the same breath, NEWLEADER too.  Apache's followers stumble over a
-            # COMMIT between NEWLEADER and UPTODATE of what was proposed before NEWLEADER (ZOOKEEPER-4394), so the
-            # less comes in between the better.
+            # What follows those is queued in the same breath, NEWLEADER too: nothing comes in between.  (Apache's
+            # followers stumble over a COMMIT between NEWLEADER and UPTODATE if they have no proposal at hand,
+            # ZOOKEEPER-4394, and then try again.)
             telling.flush()
             self._outbox.begin_with(b"".join(packets))
             telling.start_forwarding(self, self._given, voting=self.voting)
