@@ -332,6 +332,18 @@ async def test_what_monitoring_is_told(stage: Stage) -> None:
     await stage.until(lambda: follower.replica.role.gauges() == {"synced_observers": 0})
 
 
+@served(reconfig_enabled=True)
+async def test_only_what_is_in_force_is_announced(stage: Stage) -> None:
+    """Not what was proposed: whether that is decided, nobody knows, and an observer would act by it at once."""
+    _, follower = await voters(stage)
+    local = follower.peer.local
+    local.seen = local.members.with_version(local.members.version + 1)
+    wire = await call(stage, follower)
+    await registered(wire, kind=P.OBSERVERINFO, last=follower.replica.tree.last_zxid)
+    await wire.hear(P.DIFF, P.SNAP)
+    assert (await wire.hear(P.NEWLEADER)).body.decode() == local.members.text
+
+
 @served()
 async def test_one_that_connects_again_replaces_its_old_connection(stage: Stage) -> None:
     """The old one is half open, most likely."""
