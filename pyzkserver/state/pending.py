@@ -111,6 +111,8 @@ class Pending:
         self.digest: int | None = None
         self.last_zxid = 0
         """Of the last change that was entered."""
+        self._owned: dict[int, dict[str, None]] = {}
+        """By owner, the paths in ``latest`` that are to have one; those are few where ``latest`` is large."""
         self._multi = 0
         """The zxid of the multi that is being judged; ``_undo`` is what its changes took the place of."""
         self._undo: list[tuple[str, Node | PendingNode | None]] = []
@@ -151,13 +153,12 @@ class Pending:
 
     def ephemerals_of(self, session_id: int) -> list[str]:
         """The ephemeral nodes that the session will have, those still on their way included."""
-        paths = dict(self.tree.ephemerals.get(session_id, {}))
-        for path, change in self.latest.items():
-            if not change.exists:
-                paths.pop(path, None)
-            elif change.ephemeral_owner == session_id:
-                paths[path] = None
-        return list(paths)
+        paths = self.tree.ephemerals.get(session_id, {}) | self._owned.get(session_id, {})
+        if not self.latest:
+            return list(paths)
+        found = ((path, self.find(path)) for path in paths)
+        # What was deleted may be there again by then, and another's.
+        return [path for path, node in found if node is not None and node.ephemeral_owner == session_id]
 
     def propose(self, txn: Transaction) -> None:
         """Enter what a transaction will change.  (A multi was entered when it was judged.)"""
@@ -216,9 +217,20 @@ class Pending:
             self._undo.append((path, before))
         old = before or self.tree.nodes.get(path)
         self._note(path, 0 if old is None else old.digest)
+        self._own(path, before, node)
         latest[path] = node
         if len(path) < 2:
             latest[""] = latest["/"] = node
+
+    def _own(self, path: str, before: Node | PendingNode | None, after: Node | PendingNode | None) -> None:
+        """Another one stands there in ``latest``; None for none."""
+        if before is not None and before.ephemeral_owner:
+            owned = self._owned.get(before.ephemeral_owner, {})
+            owned.pop(path, None)
+            if not owned:
+                self._owned.pop(before.ephemeral_owner, None)
+        if after is not None and after.ephemeral_owner:
+            self._owned.setdefault(after.ephemeral_owner, {})[path] = None
 
     def _note(self, path: str, share: int) -> None:
         """The path must be counted anew; it stands in the digest with that share, unless it was noted before."""
@@ -260,6 +272,7 @@ class Pending:
         if self._multi != zxid:
             return
         for path, before in reversed(self._undo):
+            self._own(path, self.latest.get(path), before)
             for name in ("", "/") if len(path) < 2 else (path,):
                 if before is None:
                     self.latest.pop(name, None)
@@ -275,11 +288,14 @@ class Pending:
             for path, change in latest.items():
                 self._hand_over(path, change)
             latest.clear()
+            self._owned.clear()
             self._undo.clear()
         elif len(latest) >= self._sweep_at:
             done = [path for path, change in latest.items() if _last_change(change) <= zxid]
             for path in done:
-                self._hand_over(path, latest.pop(path))
+                change = latest.pop(path)
+                self._own(path, change, None)
+                self._hand_over(path, change)
             # Not again before there are twice as many: so each is looked at about twice in all.
             self._sweep_at = max(_FEW, 2 * len(latest))
 

@@ -10,6 +10,7 @@ from pyzkserver.state.node import Node
 from pyzkserver.state.transaction import MultiBody, Transaction
 from pyzkserver.state.tree import DataTree
 from pyzkserver.wire.records import ACL, Id
+from pyzkserver.wire.txns import CloseSessionTxn
 
 from .helpers import (
     CLOSE,
@@ -128,6 +129,98 @@ def test_withdrawing_takes_back_the_last_zxid_only() -> None:
     assert view.child_count == 0
 
 
+# the ephemeral nodes of a session
+
+
+def closed(world: World, session: int = MINE) -> set[str]:
+    """What a session's end would delete now."""
+    return set(world.pending.ephemerals_of(session))
+
+
+def test_a_session_has_what_it_will_have() -> None:
+    """Its nodes in the tree and those on their way, without those that are about to go."""
+    world = World()
+    world.done(
+        create("/stays", flags=EPHEMERAL), create("/goes", flags=EPHEMERAL), create("/set", flags=EPHEMERAL)
+    )
+    for ask in (
+        delete("/goes"),
+        set_data("/set", b"1"),
+        create("/new", flags=EPHEMERAL),
+        create("/for good"),
+    ):
+        world.propose(ask)
+    world.propose(create("/late", flags=EPHEMERAL))
+    world.propose(delete("/late"))
+    assert closed(world) == {"/stays", "/set", "/new"}
+    while world.in_flight:
+        world.commit()
+    assert closed(world) == {"/stays", "/set", "/new"}
+
+
+def test_what_is_another_session_s_by_then_stays() -> None:
+    """It was this one's, was deleted, and is there again: all in flight."""
+    world = World()
+    world.sessions.track(OTHERS, 10_000, 0)
+    world.done(create("/lock", flags=EPHEMERAL))
+    world.propose(delete("/lock"))
+    world.propose(create("/lock", flags=EPHEMERAL), OTHERS)
+    world.propose(CLOSE)
+    assert closed(world, OTHERS) == {"/lock"}
+    for _ in range(3):
+        world.commit()
+    assert world.node("/lock").ephemeral_owner == OTHERS
+
+
+def test_a_multi_that_fails_changes_nobody_s_nodes() -> None:
+    """What it had created is not there, and what it had deleted is."""
+    world = World()
+    world.done(create("/applied", flags=EPHEMERAL))
+    world.propose(create("/pending", flags=EPHEMERAL))
+    world.propose(
+        multi(create("/new", flags=EPHEMERAL), delete("/applied"), delete("/pending"), check("/none"))
+    )
+    assert closed(world) == {"/applied", "/pending"}
+
+
+class NotToBeWalked(dict[str, Any]):
+    """Look-ups only."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("somebody walks through all that is in flight")
+
+    items = values = keys = __iter__
+
+
+def test_the_end_of_a_session_costs_what_the_session_has() -> None:
+    """Thousands that end together, each with one node, must not look at all of the others' each."""
+    world = World()
+    world.propose(create("/mine", flags=EPHEMERAL))
+    world.pending.latest = NotToBeWalked(world.pending.latest)
+    assert closed(world) == {"/mine"}
+    world.propose(CLOSE)
+    assert closed(world) == set()
+
+
+def test_who_owns_what_is_forgotten_with_the_node() -> None:
+    """Where writes never cease, so that the overlay is never empty."""
+    world = World()
+    for number in range(1000):
+        world.propose(create(f"/{number}", flags=EPHEMERAL))
+        world.propose(delete(f"/{number}"))
+        if number > 3:
+            world.commit()
+            world.commit()
+        assert sum(map(len, world.pending._owned.values())) <= 1
+    for number in range(1000, 2000):
+        world.propose(create(f"/{number}", flags=EPHEMERAL))
+        world.commit()
+        assert sum(map(len, world.pending._owned.values())) < 150
+    while world.in_flight:
+        world.commit()
+    assert not world.pending._owned
+
+
 # the slow obvious oracle: the same requests, each applied before the next is judged
 
 PATHS = st.sampled_from(["/a", "/b", "/a/c", "/a/d", "/b/c", "/a/c/e", "/zookeeper/x"])
@@ -169,6 +262,8 @@ STEPS = st.lists(st.tuples(CLIENTS, st.booleans(), ALONE, st.integers(0, 3)), mi
 
 def shown(txn: Transaction) -> tuple[Any, ...]:
     body = txn.body.ops if isinstance(txn.body, MultiBody) else txn.body
+    if isinstance(body, CloseSessionTxn):
+        body = set(body.paths2_delete)  # in no order, as in Apache's server
     return txn.zxid, txn.time, txn.session_id, txn.op, body
 
 
