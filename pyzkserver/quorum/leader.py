@@ -4,16 +4,14 @@ Each learner's conversation is in ``learner_handler.py``, the way of writes in `
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import trio
 
-from pyzkserver.errors import ErrorCode, PyzkserverError, ZooKeeperError
+from pyzkserver.errors import PyzkserverError
 from pyzkserver.replica import upkeep
 from pyzkserver.state.sessions import SessionTable
-from pyzkserver.storage.filelog import StorageFailed
-from pyzkserver.wire.requests import ReconfigRequest
 
 from .config_node import furnish_config
 from .ends import LearnerRefused, QuorumLost, Reconfigured
@@ -24,7 +22,7 @@ from .local import Local
 from .members import Members, Tracker
 from .outbox import MAX_QUEUED
 from .proposals import Proposals
-from .reconfig import designated_leader, next_members
+from .reconfiguring import Reconfigurations, deciders
 
 __all__ = ["Leader"]
 
@@ -60,9 +58,7 @@ class Leader:
         self._holding: Tracker
         self._ending = trio.Event()
         self._end: PyzkserverError
-        self._judged: Members | None = None
-        self._designated = local.sid
-        """Who leads after the last reconfiguration."""
+        self._reconfigurations: Reconfigurations
         self._patience = trio.CancelScope()
         """Of this leader, waiting for the epochs of a quorum."""
         self._began_ms = local.host.elapsed_ms()
@@ -96,7 +92,7 @@ class Leader:
             local.see(local.members.with_version(first))
         self.leading = Leading(
             replica,
-            Proposals(first, self.deciders()),
+            Proposals(first, deciders(self.local)),
             local.sid,
             soon=local.soon,
             remember=local.history.commit_log.add,
@@ -106,19 +102,15 @@ class Leader:
         self.leading.exhausted = self._exhausted
         self.leading.votes = lambda sid: sid in local.members.voting
         self.leading.failed = local.history.fail
-        self.leading.reconfiguring = self
-        replica.preparer.reconfigure = self.judge_reconfig
+        self._reconfigurations = Reconfigurations(local, self.leading, self._synced)
+        self.leading.reconfiguring = self._reconfigurations
+        replica.preparer.reconfigure = self._reconfigurations.judge
         replica.take_role(self.leading)
-        self._holding = Tracker(*self.deciders())
+        self._holding = Tracker(*deciders(self.local))
         await self.accept_epoch(local.sid, *self._summary)
         # A quorum has accepted it, so no leader of an earlier epoch can commit any more; and this member begins
         # nothing in it before that is on its disk.
         epochs.set_current(self.epoch)
-
-    def deciders(self) -> list[Members]:
-        """The configurations of which a quorum each must agree, at the moment."""
-        local = self.local
-        return [local.members, local.seen] if local.seen.version > local.members.version else [local.members]
 
     async def epoch_for(self, sid: int, accepted: int) -> int:
         """The epoch of this leader, once a quorum told the last one that it accepted (``getEpochToPropose``)."""
@@ -177,12 +169,8 @@ class Leader:
         await self.holds_history(self.local.sid, first)
         replica = self.leading.replica
         replica.tree.last_zxid = first
-        before = self.local.members
-        self._designate(self.local.seen, dict.fromkeys(self._holding.acks[-1], first), first)
-        self.local.activate(self.local.seen)
-        # (Without reconfigEnabled nothing else came into force, whatever the files said.)
-        self.leading.handed_over = self.local.members is not before and self._designated != self.local.sid
-        self.leading.proposals.decide_by(self.deciders())
+        self.leading.handed_over = not self._reconfigurations.begin(self._holding.acks[-1], first)
+        self.leading.proposals.decide_by(deciders(self.local))
         furnish_config(replica.tree, self.local.members, self.local.host.wall_ms())
         logger.info("leading in epoch %d, with members %s", self.epoch, sorted(self._holding.acks[0]))
 
@@ -236,10 +224,11 @@ class Leader:
         self._ending.set()
 
     def _handed_over(self) -> Reconfigured:
-        return Reconfigured(f"member {self._designated} leads from here on", self._designated)
+        designated = self._reconfigurations.designated
+        return Reconfigured(f"member {designated} leads from here on", designated)
 
     def _count(self) -> None:
-        synced = Tracker(*self.deciders())
+        synced = Tracker(*deciders(self.local))
         synced.add(self.local.sid)
         for handler in self.handlers:
             if handler.synced:
@@ -249,6 +238,11 @@ class Leader:
                 raise self._handed_over()
             with_me = sorted(set().union(*synced.acks))
             raise QuorumLost(f"only members {with_me} are with this leader, and they are no quorum")
+
+    def _synced(self) -> set[int]:
+        """The followers that are up to date."""
+        followers = self.leading.followers
+        return {handler.sid for handler in self.handlers if handler in followers and handler.synced}
 
     # learners
 
@@ -282,50 +276,3 @@ class Leader:
                 # They hang up when they have heard that another member leads; so nobody misses it.
                 self._end = self._handed_over()
                 self._ending.set()
-
-    # reconfiguration
-
-    def judge_reconfig(self, request: ReconfigRequest, zxid: int) -> bytes:
-        """The configuration that it asks for.  Raises ZooKeeperError."""
-        local = self.local
-        if local.seen.version != local.members.version:
-            raise ZooKeeperError(ErrorCode.RECONFIG_IN_PROGRESS)
-        members = next_members(
-            local.members,
-            request,
-            zxid,
-            standalone_enabled=local.config.standalone_enabled,
-            multi_address=local.config.multi_address_enabled,
-        )
-        followers = self.leading.followers
-        synced = {handler.sid for handler in self.handlers if handler in followers and handler.synced}
-        if not members.contains_quorum({local.sid, *synced}):
-            raise ZooKeeperError(ErrorCode.NEW_CONFIG_NO_QUORUM)
-        self._judged = members
-        return members.text.encode()
-
-    def proposed(self) -> Sequence[Members]:
-        """What was judged last is proposed.  Its voters take part in elections from now on, after a crash too.
-
-        Raises StorageFailed.
-        """
-        assert self._judged is not None
-        self.local.see(self._judged)
-        return self.deciders()
-
-    def committed(self, zxid: int) -> tuple[int, Sequence[Members]]:
-        """The configuration that was proposed is in force now."""
-        local = self.local
-        self._designate(local.seen, self.leading.proposals.acked, zxid)
-        try:
-            local.activate(local.seen)
-        except StorageFailed as failure:
-            # It is decided whatever this disk says, and a quorum holds it: the others are told, and this server
-            # ends.  When it comes back it finds the configuration among those that were proposed.
-            local.history.fail(failure)
-        if self._designated != local.sid:
-            logger.warning("member %d leads in the new configuration", self._designated)
-        return self._designated, self.deciders()
-
-    def _designate(self, members: Members, acked: Mapping[int, int], zxid: int) -> None:
-        self._designated = designated_leader(self.local.sid, self.local.members, members, acked, zxid)

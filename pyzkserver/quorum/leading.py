@@ -6,7 +6,6 @@ Who connects, and how a learner comes to hold the leader's history, is said in `
 ``learner_handler.py``.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -17,7 +16,6 @@ from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import Applied
 from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.storage.txncodec import encode_transaction
-from pyzkserver.wire.jute import DecodeError
 from pyzkserver.wire.quorum import (
     PacketType,
     encode_revalidated,
@@ -25,21 +23,18 @@ from pyzkserver.wire.quorum import (
     proposal_packet,
     short_packet,
 )
-from pyzkserver.wire.requests import OPERATIONS, OpCode
+from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import CreateSessionTxn
 
 from .audience import Audience, Link
+from .learner_requests import proposal_of
 from .local_sessions import creates_ephemeral
 from .proposals import Proposals, ProposalSizes, Quorums
-from .quick import decode_quickly
 from .session_holders import take_over, touch, track
 
 __all__ = ["Leading", "Reconfiguring"]
 
-logger = logging.getLogger("pyzkserver.quorum")
-
 _SYNC = int(OpCode.SYNC)
-_MULTI = int(OpCode.MULTI)
 _CREATE_SESSION, _CLOSE_SESSION = int(OpCode.CREATE_SESSION), int(OpCode.CLOSE_SESSION)
 _RECONFIG = int(OpCode.RECONFIG)
 _PROPOSAL = int(PacketType.PROPOSAL)
@@ -189,20 +184,7 @@ class Leading(Audience):
         """What a client asked of a learner."""
         if op == _SYNC:
             return self._sync(link)
-        operation = OPERATIONS.get(op)
-        request: Any = None
-        if op == _CREATE_SESSION:
-            request = CreateSessionTxn.decode(body)
-        elif operation is not None and operation.request is not None:
-            try:
-                request = decode_quickly(op, body) or operation.request.decode(body)
-            except DecodeError as error:
-                # It still has to become a transaction, for the learner waits for one: a multi that cannot be
-                # read is judged as what it is.
-                logger.info("a request of session 0x%x cannot be read: %s", session_id & (1 << 64) - 1, error)
-                op = _MULTI
-        proposal = Proposal(op, request, session_id, cxid, identities or (), None, link)
-        self.submit(proposal)
+        self.submit(proposal_of(link, session_id, cxid, op, body, identities))
         return None
 
     def _sync(self, link: Link) -> None:

@@ -221,6 +221,7 @@ class Peer:
     def _established(self, epoch: int) -> None:
         """The role has begun: from now on all members tell the same vote (ZOOKEEPER-1732)."""
         self.vote = replace(self.vote, peer_epoch=epoch)
+        self._masters.served()
 
     async def _pause(self, at_most_ms: int) -> None:
         """Not all members at once."""

@@ -551,11 +551,17 @@ class Self:
         self.observer_reconnect_delay_ms = delay
 
 
-def found(local: Self, leader: int, times: int) -> list[str]:
+def found(local: Self, leader: int, times: int, *, in_vain: bool = False) -> list[str]:
     choice = MasterChoice(local)  # type: ignore[arg-type]
 
     async def find() -> list[str]:
-        return [str(where) for _ in range(times) for where in (await choice.find(leader))[1]]
+        tried = []
+        for _ in range(times):
+            [where] = (await choice.find(leader))[1]
+            tried.append(str(where))
+            if not in_vain:
+                choice.served()
+        return tried
 
     return run(find)  # type: ignore[no-any-return]
 
@@ -565,6 +571,14 @@ def test_masters_are_tried_in_turn() -> None:
     local = Self(voting=4)
     assert found(local, 3, 7) == [f"m{sid}:{PORT}" for sid in (4, 2, 1, 4, 2, 1, 4)]
     assert local.host.waited == [0.1, 0.1]
+
+
+def test_where_no_master_serves_the_leader_is_asked_once_a_round() -> None:
+    """It may be the one that waits: for the vote of an observer that is proposed to vote."""
+    local = Self(voting=4)
+    tried = found(local, 3, 9, in_vain=True)
+    assert tried == [*(f"m{sid}:{PORT}" for sid in (4, 2, 1)), "m3:2888"] * 2 + [f"m4:{PORT}"]
+    assert local.host.waited == [0.1] * 4
 
 
 def test_without_masters_the_leader_is_asked_after_the_delay() -> None:

@@ -11,6 +11,7 @@ from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.quorum.config_files import BesideSnapshots, ConfigFiles
 from pyzkserver.quorum.members import Address, Members
 from pyzkserver.quorum.reconfig import designated_leader, next_members
+from pyzkserver.quorum.reconfiguring import deciders
 from pyzkserver.state.acl import OPEN_ACL
 from pyzkserver.state.paths import CONFIG_NODE
 from pyzkserver.storage.memory_disk import MemoryDisk
@@ -288,11 +289,11 @@ def test_one_reconfiguration_at_a_time():
             first = client.send(OpCode.RECONFIG, asked(leaving=str(other)))
             second = client.send(OpCode.RECONFIG, asked(leaving=str(other)))
             assert leader.peer.next_members is not None
-            assert len(leader.peer.leader.deciders()) == 2
+            assert len(deciders(leader.peer.local)) == 2
             assert (await client.hear(first)).err == 0
             assert (await client.hear(second)).err == ErrorCode.RECONFIG_IN_PROGRESS
             assert leader.peer.next_members is None
-            assert len(leader.peer.leader.deciders()) == 1
+            assert len(deciders(leader.peer.local)) == 1
 
     run(main)
 
