@@ -234,5 +234,7 @@ class Replica:
         session = self.sessions.by_id.get(txn.session_id)
         if session is None:
             self.sessions.track(txn.session_id, timeout, self.host.elapsed_ms())
-        elif session.local:
-            self.sessions.make_global(session)
+        else:
+            if session.local:
+                self.sessions.make_global(session)
+            session.upgrading = False

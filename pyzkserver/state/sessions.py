@@ -67,7 +67,7 @@ class SessionOwner(Protocol):
 class Session:
     """One client's session."""
 
-    __slots__ = ("closing", "deadline", "holder", "id", "local", "owner", "timeout")
+    __slots__ = ("closing", "deadline", "holder", "id", "local", "owner", "timeout", "upgrading")
 
     def __init__(self, session_id: int, timeout: int) -> None:
         self.id = session_id
@@ -87,6 +87,8 @@ class Session:
 
         self.local = False
         """Only this member knows it: no transaction tells of it (localSessionsEnabled, read-only mode)."""
+        self.upgrading = False
+        """It was a local one, and the transaction that tells of it is not decided: it may never be."""
 
     def __repr__(self) -> str:
         return f"0x{self.id & 0xFFFF_FFFF_FFFF_FFFF:x}"
@@ -162,7 +164,11 @@ class SessionTable:
 
     def timeouts(self) -> dict[int, int]:
         """What a snapshot keeps of them: timeouts in milliseconds, by session."""
-        return {session.id: session.timeout for session in self.by_id.values() if not session.local}
+        return {
+            session.id: session.timeout
+            for session in self.by_id.values()
+            if not (session.local or session.upgrading)
+        }
 
     def is_of_another(self, session_id: int) -> bool:
         """Whether another member gave this id to a session."""
@@ -170,7 +176,7 @@ class SessionTable:
 
     def make_global(self, session: Session) -> None:
         """A session is about to be told to all members (``UpgradeableSessionTracker.upgradeSession``)."""
-        session.local = False
+        session.local, session.upgrading = False, True
 
     def strike(self, session: Session) -> None:
         """Its time is not counted here any more."""

@@ -10,9 +10,11 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import NamedTuple
 
 from .changing import ChangingWorld
 from .ensemble import Failed, World, live
+from .tally import OCCASIONS
 
 AT_ONCE = 20
 
@@ -58,24 +60,36 @@ def tell(world: World, *, pings: bool) -> int:
     return 1 if failure else 0
 
 
-def run_some(first: int, last: int, changing: bool) -> tuple[int, Counter[str], list[tuple[int, str]]]:
+class Some(NamedTuple):
+    """What came of some worlds."""
+
+    worlds: int
+    counts: Counter[str]
+    """How often each thing happened."""
+    having: Counter[str]
+    """In how many worlds it did."""
+    failures: list[tuple[int, str]]
+
+
+def run_some(first: int, last: int, changing: bool) -> Some:
     """These worlds, one after the other, in this process."""
-    counts: Counter[str] = Counter()
-    failures = []
+    some = Some(last - first + 1, Counter(), Counter(), [])
     for seed in range(first, last + 1):
+        world = world_of(seed, changing)
         try:
-            world = live(seed, world_of(seed, changing))
+            live(seed, world)
         except Failed as error:
-            failures.append((seed, str(error)))
-        else:
-            counts.update(world.counts)
-    return last - first + 1, counts, failures
+            some.failures.append((seed, str(error)))
+        some.counts.update(world.counts)
+        some.having.update(what for what, number in world.counts.items() if number)
+    return some
 
 
 def run_many(first: int, last: int, arguments: argparse.Namespace) -> int:
     """All these worlds, in several processes, as far as time and failures allow."""
     started = time.monotonic()
     counts: Counter[str] = Counter()
+    having: Counter[str] = Counter()
     done = failed = 0
     with ProcessPoolExecutor(arguments.processes) as pool:
         jobs = [
@@ -83,24 +97,24 @@ def run_many(first: int, last: int, arguments: argparse.Namespace) -> int:
             for start in range(first, last + 1, AT_ONCE)
         ]
         for job in as_completed(jobs):
-            worlds, more, failures = job.result()
-            counts.update(more)
-            done += worlds
-            for _, story in failures:
+            some = job.result()
+            counts.update(some.counts)
+            having.update(some.having)
+            done += some.worlds
+            for _, story in some.failures:
                 failed += 1
                 head, _, tale = story.partition("\n\n")
                 print(f"{head}\n\n" + "\n".join(tale.splitlines()[-arguments.story :]) + "\n", flush=True)
             took = time.monotonic() - started
-            if done % 1000 < worlds:
+            if done % 1000 < some.worlds:
                 print(f"{done} worlds in {took:.0f} s, {failed} failed", flush=True)
             if failed >= arguments.keep_going or took > arguments.minutes * 60:
                 pool.shutdown(cancel_futures=True)
                 break
     took = time.monotonic() - started
-    print(
-        f"{done} worlds in {took:.0f} s, {failed} failed; "
-        + ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
-    )
+    print(f"{done} worlds in {took:.0f} s, {failed} failed; in 1,000 of them (and in how many at all):")
+    for what in (*OCCASIONS, *sorted(counts.keys() - set(OCCASIONS))):
+        print(f"{1000 * counts[what] / done:10.0f} {what} ({1000 * having[what] / done:.0f})")
     return 1 if failed else 0
 
 

@@ -9,6 +9,7 @@ from pyzkserver.wire.requests import OpCode, ReconfigRequest
 from . import faults
 from .disk import PowerFailure
 from .ensemble import World
+from .shapes import is_quorum
 
 __all__ = ["ChangingWorld"]
 
@@ -23,18 +24,15 @@ class ChangingWorld(World):
             seed,
             voters=random.choice((3, 3, 4)),
             observers=random.choice((0, 1, 2)),
+            majority=True,
             misfortunes=[*known, *[reconfigure] * len(known)],
             reconfig_enabled=True,
             skip_acl=True,
         )
 
-    def _build(self) -> None:
-        super()._build()
-        self.checker.quorum = self._is_quorum
-
-    def _is_quorum(self, addresses: set[str]) -> bool:
+    def is_quorum(self, addresses: set[str]) -> bool:
         ids = {member.sid for member in self.members if member.address in addresses}
-        return any(members.contains_quorum(ids) for members in self.in_force())
+        return any(is_quorum(members, ids) for members in self.in_force())
 
     def in_force(self) -> list[Members]:
         """The configurations that members have at the moment."""
@@ -45,7 +43,7 @@ class ChangingWorld(World):
 def reconfigure(world: World, random: Random) -> None:
     """Ask the leader for any configuration: it may refuse it, and then nothing happens."""
     leader = world.leader()
-    if leader is None or leader.process is None or leader.process.peer is None:
+    if leader is None or leader.process is None or leader.process.peer is None or leader.machine.paused:
         return
     role = leader.process.peer.leader
     if role is None or not role.established.is_set() or not role.leading.replica.sessions.by_id:
@@ -69,4 +67,4 @@ def reconfigure(world: World, random: Random) -> None:
         leader.power_failed(leader.process)  # in the write that keeps the proposed configuration
         return
     if role.local.seen is not before:
-        world.counts["reconfigured"] = world.counts.get("reconfigured", 0) + 1
+        world.counts["reconfigured"] += 1

@@ -193,6 +193,11 @@ class SimDisk:
         """Let the power fail in the middle of that call, counted from now."""
         self._power_off_at = self.calls + call
 
+    def mend(self) -> None:
+        """Let nothing fail that has not failed yet."""
+        self._faults.clear()
+        self._power_off_at = -1
+
     def begin(
         self,
         what: str,
@@ -230,14 +235,20 @@ class SimDisk:
         after._root = copy.deepcopy(self._root)
         return after
 
-    def crash(self, seed: int, *, scattered: bool = False) -> "SimDisk":
+    @property
+    def waiting(self) -> bool:
+        """Whether there are bytes in a file that no sync has made durable."""
+        return any(file.waiting for file in _files_of(self._root))
+
+    def crash(self, seed: int, *, scattered: bool = False, torn: bool = False) -> "SimDisk":
         """As it may look after a power failure, when everything on it is durable.
 
         Of what was not synced all is kept, or nothing, or each name as it happens and of a file's changes the
-        first ones, the last of them torn at any byte.  If ``scattered``, then sectors are kept as it happens.
+        first ones, the last of them torn at any byte.  If ``scattered``, then sectors are kept as it happens.  If
+        ``torn``, nothing is kept or lost as a whole.
         """
         after = SimDisk(seed)
-        fate = _Fate(Random(seed), scattered)
+        fate = _Fate(Random(seed), scattered, torn)
         after._root = fate.of_directory(self._root)
         return after
 
@@ -381,10 +392,10 @@ class SimDisk:
 class _Fate:
     """Decides what a power failure leaves."""
 
-    def __init__(self, random: Random, scattered: bool) -> None:
+    def __init__(self, random: Random, scattered: bool, torn: bool) -> None:
         self._random = random
-        self._scattered = scattered
-        self._kept = random.choice((0.0, 0.5, 0.5, 1.0))
+        self._scattered = scattered or (torn and random.random() < 0.5)
+        self._kept = 0.5 if torn else random.choice((0.0, 0.5, 0.5, 1.0))
         """How likely a change is kept; most power failures treat all alike."""
 
     def of_directory(self, directory: _Directory) -> _Directory:
@@ -424,6 +435,14 @@ class _Fate:
             if self._random.random() < 0.5:
                 data[start : start + SECTOR] = file.seen[start : start + SECTOR]
         return data
+
+
+def _files_of(directory: _Directory) -> Iterator[_File]:
+    for node in directory.seen.values():
+        if isinstance(node, _File):
+            yield node
+        else:
+            yield from _files_of(node)
 
 
 def _error(number: int, path: Path) -> OSError:

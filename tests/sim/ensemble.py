@@ -2,7 +2,9 @@
 books are compared.
 """
 
+import gc
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from random import Random
@@ -11,27 +13,27 @@ from typing import Any
 import trio
 from storage.histories import appearance
 
-from pyzkserver.quorum.members import Address, Member, Members
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
+from pyzkserver.wire.requests import OpCode
 
-from . import faults
-from .addresses import ELECTION_PORT, OBSERVER_MASTER_PORT, QUORUM_PORT, client_address, member_address
+from . import faults, shapes
+from .addresses import OBSERVER_MASTER_PORT, client_address, member_address
 from .ensemble_client import REGISTERS, EnsembleClient, furnish
 from .history import History
 from .host import seeded_run
 from .invariants import Checker
 from .member import SimMember
 from .network import Network
+from .shapes import TICK
+from .tally import counted
 from .taps import tap_for
 from .transcript import Transcript
 from .verdict import Verdict
 from .world import recount
 
-__all__ = ["Failed", "World", "live"]
+__all__ = ["TICK", "Failed", "World", "live"]
 
-TICK = 0.1
-"""Seconds."""
 PATIENCE = 60.0
 """Virtual seconds within which a healed ensemble has to serve again, and all members have to be alike.
 
@@ -58,6 +60,7 @@ class World:
         mean_pause: float = 0.0,
         misfortunes: list[faults.Misfortune] | None = None,
         commit_log_count: int = 0,
+        majority: bool = False,
         **config: Any,
     ) -> None:
         self.seed = seed
@@ -70,23 +73,21 @@ class World:
         self.misfortunes = misfortunes
         self.slowness = random.choice((0.0, 0.002, 0.02, 0.1))
         self.config: dict[str, Any] = {
-            "tick_time": int(TICK * 1000),
-            "init_limit": random.choice((10, 20)),
-            "sync_limit": random.choice((3, 5, 10)),
-            "snap_count": random.choice((10, 40, 100_000)),
-            "snapshot_size_factor": random.choice((0.0, 0.0, 0.33, -1.0)),
-            "leader_serves": random.random() < 0.8,
-            "sync_enabled": random.random() < 0.7,
-            "snapshot_compression_method": random.choice(("", "", "gz")),
-            "max_time_to_wait_for_epoch": random.choice((-1, 300)),
+            **shapes.any_config(random),
             # In half of the worlds that have an observer it learns from followers.
             "observer_master_port": Random(f"masters {seed}").choice((0, OBSERVER_MASTER_PORT)),
             **config,
         }
+        if self.config["read_only_mode_enabled"] and not seconds:
+            self.seconds += 3.0  # so long it takes until a member is read-only
         self.commit_log_count = commit_log_count or random.choice((2, 6, 20, 500))
+        groups = None if majority else shapes.any_groups(random, self.voters)
+        self.configuration = shapes.configuration_of(self.voters, self.observers, groups)
         self.history = History()
         self.transcript = Transcript()
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
+        self.mended = False
+        """Nothing more goes wrong."""
         self._tree: DataTree | None = None
 
     # building
@@ -103,25 +104,22 @@ class World:
             SimMember(self, sid, member_address(sid), voting=sid <= self.voters)
             for sid in range(1, self.voters + self.observers + 1)
         ]
-        self.configuration = Members.of(
-            *(
-                Member(
-                    member.sid,
-                    (Address(member.address, QUORUM_PORT),),
-                    (Address(member.address, ELECTION_PORT),),
-                    observer=not member.voting,
-                )
-                for member in self.members
-            )
-        )
         self.transcript.names = {member.address: f"m{member.sid}" for member in self.members}
         self.checker = self.transcript.ear = Checker(self.members, self.note)
+        self.checker.quorum = self.is_quorum
+        self.reachable = self.addresses
+        """The members that clients try."""
         self.client_addresses = [client_address(number) for number in range(1, self.client_count + 1)]
         for number, address in enumerate(self.client_addresses, 1):
             self.transcript.names[address] = f"c{number}"
 
     def note(self, text: str) -> None:
         self.transcript.note(text)
+
+    def is_quorum(self, addresses: set[str]) -> bool:
+        """Whether the members at these addresses may decide."""
+        ids = {member.sid for member in self.members if member.address in addresses}
+        return shapes.is_quorum(self.configuration, ids)
 
     @property
     def addresses(self) -> list[str]:
@@ -142,6 +140,7 @@ class World:
 
     def heal(self) -> None:
         """Take all faults of the network back."""
+        self.reachable[:] = self.addresses
         self.network.heal()
 
     # a life
@@ -149,7 +148,7 @@ class World:
     async def run(self) -> None:
         """Raises Failed, or something worse."""
         self._build()
-        with _applied(self.checker):
+        with _applied(self.checker), counted(self.counts):
             async with trio.open_nursery() as nursery:
                 self.nursery = nursery
                 nursery.start_soon(self._until_broken, nursery.cancel_scope)
@@ -184,12 +183,14 @@ class World:
             client = EnsembleClient(
                 f"c{number}",
                 self.network.machine(address),
-                self.addresses,
+                self.reachable,
                 self.history,
                 Random(f"{self.seed} client {number}"),
                 timeout=self.random.choice((1000, 2000)),
                 pause=self.random.choice((0.04, 0.08, 0.15)),
                 note=self.note,
+                # Where it may be, one of them goes to read-only members as well.
+                visitor=number == 1 and self.config["read_only_mode_enabled"],
                 **how,
             )
             clients.append(client)
@@ -199,8 +200,11 @@ class World:
     async def recover(self, clients: list[EnsembleClient]) -> None:
         """Everything is mended; then everybody gets somewhere, and the members become alike."""
         self.note("everything is mended")
+        self.mended = True
         self.heal()
         for member in self.members:
+            member.machine.resume()
+            member.disk.mend()
             if member.process is not None:
                 for worker in member.process.host.workers.values():
                     worker.release()
@@ -252,11 +256,20 @@ class World:
     def fail(self, text: str) -> None:
         self.checker.violated("liveness" if "recover" in text or "came" in text else "agreement", text)
 
+    @property
+    def sessions(self) -> str:
+        """Of which kind they are: global, local, or upgraded."""
+        if not self.config["local_sessions_enabled"]:
+            return "global"
+        return "upgraded" if self.config["local_sessions_upgrading_enabled"] else "local"
+
     def _judge(self) -> None:
         complaints = list(self.checker.violations)
         if not complaints:
             line = self.checker.line(self._tree) if self._tree is not None else []
-            verdict = Verdict(self.history, line, self.checker.established, REGISTERS)
+            verdict = Verdict(
+                self.history, line, self.checker.established, REGISTERS, self.checker.line_to, self.sessions
+            )
             complaints = verdict.complaints
             self.counts["stale"] = verdict.stale
             self.counts["undecided"] = verdict.undecided
@@ -265,7 +278,23 @@ class World:
         self.counts["lives"] = sum(member.lives for member in self.members)
         self.counts["sessions lost"] = len(self.history.expired)
         packets = self.transcript.counts()
-        self.counts |= {name: packets[name] for name in ("DIFF", "TRUNC", "SNAP", "COMMIT")}
+        self.counts["COMMIT"], self.counts["SNAP"] = packets["COMMIT"], packets["SNAP"]
+        self.counts["SNAP and TRUNC"] = bool(packets["SNAP"] and packets["TRUNC"])
+        self.counts["read-only answers"] = sum(
+            call.read_only and call.returned is not None for call in self.history.calls
+        )
+        for name in ("leader_serves", "sync_enabled"):
+            self.counts[f"worlds with {name}=no"] = not self.config[name]
+        for name in ("local_sessions_enabled", "read_only_mode_enabled"):
+            self.counts[f"worlds with {name}"] = self.config[name]
+        self.counts["sessions upgraded"] = self.sessions == "upgraded" and sum(
+            txn.op == OpCode.CREATE_SESSION for txn in self.checker.transactions.values()
+        )
+        self.counts["worlds with observers"] = self.observers > 0
+        self.counts["worlds with observer masters"] = self.observers > 0 and bool(
+            self.config["observer_master_port"]
+        )
+        self.counts["worlds with groups"] = self.configuration.hierarchical
         if complaints:
             raise Failed("\n".join(complaints))
 
@@ -311,6 +340,7 @@ def _applied(checker: Checker) -> Any:
 def live(seed: int, world: World | None = None, **shape: Any) -> World:
     """Let one world run.  What fails carries the seed, and how it came to that, behind an empty line."""
     world = world or World(seed, **shape)
+    gc.disable()  # a tenth of the time; what a world leaves is little
     try:
         seeded_run(seed, world.run)
     except KeyboardInterrupt:
@@ -318,4 +348,6 @@ def live(seed: int, world: World | None = None, **shape: Any) -> World:
     except BaseException as error:
         what = str(error) if isinstance(error, Failed) else "".join(traceback.format_exception(error))
         raise Failed(f"seed {seed}: {what.strip()}\n\n{world.transcript.text(300)}") from error
+    finally:
+        gc.enable()
     return world

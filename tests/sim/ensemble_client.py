@@ -73,7 +73,7 @@ class EnsembleClient:
     """Asks for random things as long as it is not told to ``finish``.
 
     ``pause`` is the mean time between two batches of requests, in seconds; ``timeout`` the session's, in
-    milliseconds.
+    milliseconds.  A ``visitor`` goes to read-only members as well, and begins a new session with each connection.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class EnsembleClient:
         pause: float = 0.05,
         kinds: Kinds = USUAL_KINDS,
         note: Callable[[str], None] = lambda text: None,
+        visitor: bool = False,
     ) -> None:
         self.name = name
         self.machine = machine
@@ -100,6 +101,9 @@ class EnsembleClient:
         self.session_id = 0
         self.last_zxid = 0
         self.connections = 0
+        self.visitor = visitor
+        self.read_only = False
+        """What the member said."""
         self.finishing = False
         self.connected = False
         self._kinds = [kind for kind, weight in kinds for _ in range(weight)]
@@ -117,6 +121,8 @@ class EnsembleClient:
     async def run(self) -> None:
         """Connect, converse, and connect elsewhere when that ends.  Returns after ``finish``."""
         while not self.finishing:
+            if self.visitor:
+                self._forget_session()
             self.member = self.random.choice(self.members)
             try:
                 with trio.fail_after(max(self._negotiated / 3000, 0.1)):
@@ -152,10 +158,17 @@ class EnsembleClient:
 
     async def _greet(self, stream: "SimStream") -> None:
         await stream.send_all(
-            hello(self.timeout, session_id=self.session_id, password=self._password, last_zxid=self.last_zxid)
+            hello(
+                self.timeout,
+                session_id=self.session_id,
+                password=self._password,
+                last_zxid=self.last_zxid,
+                read_only=self.visitor,
+            )
         )
         with trio.move_on_after(self._negotiated / 1000):
-            welcome = read_welcome(await self._frame(stream))
+            payload = await self._frame(stream)
+            welcome, self.read_only = read_welcome(payload), bool(payload[-1])
             if not welcome.timeout:
                 self.note(f"{self.name}: session 0x{self.session_id:x} is no more, says {self.member}")
                 self.history.expired.append((trio.current_time(), self.session_id))
@@ -165,7 +178,9 @@ class EnsembleClient:
                 self._forget_session()
             self.session_id, self._password = welcome.session_id, welcome.password or b""
             self._negotiated = welcome.timeout
-            self.note(f"{self.name}: session 0x{self.session_id:x} at {self.member}")
+            self.note(
+                f"{self.name}: session 0x{self.session_id:x} at {self.member}{' (read-only)' * self.read_only}"
+            )
             self.connected = True
             if self._watches:
                 await self._set_watches(stream)
@@ -188,12 +203,14 @@ class EnsembleClient:
 
     async def _talk(self, stream: "SimStream") -> None:
         patience = self._negotiated * 2 / 3000
-        next_ask = trio.current_time()
+        next_ask = began = trio.current_time()
         while not self.finishing:
             now = trio.current_time()
             if now - self._heard > patience:
                 self.note(f"{self.name}: {self.member} is silent")
                 raise _Lost
+            if self.read_only and now - began > 1.0:
+                raise _Lost  # there may be a member by now that can be written to
             if now >= next_ask:
                 next_ask = now + self.random.expovariate(1 / self.pause)
                 if len(self._waiting) < MOST_AT_ONCE:
@@ -270,7 +287,7 @@ class EnsembleClient:
             return self._ask(self._call(kind, PAIRS[0], value), OpCode.MULTI, MultiRequest(ops))
         if kind == "close":
             return self._ask(self._call(kind, ""), OpCode.CLOSE_SESSION, b"")
-        watch = random.random() < 0.4
+        watch = random.random() < 0.4 and not self.visitor
         if kind == "children":
             call = self._call(kind, PARENT, watch=watch)
             return self._ask(call, OpCode.GET_CHILDREN, GetChildrenRequest(PARENT, watch))
@@ -293,6 +310,7 @@ class EnsembleClient:
             synced,
             watch,
             self.connections,
+            read_only=self.read_only,
         )
         self.history.calls.append(call)
         return call

@@ -38,6 +38,8 @@ class Call:
     zxid: int = 0
     mzxid: int = 0
     children: list[str] = field(default_factory=list)
+    read_only: bool = False
+    """Its member said that it can only be read from."""
     created: str = ""
     """The path that a sequential create got."""
 

@@ -255,6 +255,11 @@ class Checker:
         """A reply leaves: nobody may forget any more what it tells."""
         if zxid <= 0 or xid == -1 or zxid in self.shown or stream.local.address not in self.members:
             return
+        if stream.read_only:
+            # What such a member holds may never have been decided; that it was proposed is all that is sure.
+            if zxid & COUNTER and zxid not in self.transactions:
+                self.violated("Integrity", f"{stream.local.address} shows 0x{zxid:x}, which nobody proposed")
+            return
         if zxid & COUNTER == 0:
             return  # the beginning of an epoch is no transaction
         address = stream.local.address
@@ -320,7 +325,14 @@ class Checker:
 
     def line(self, tree: DataTree) -> list[Transaction]:
         """The transactions that led to this tree, in order, as far back as they are known."""
-        line, at = [], self._resolve(tree, tree.last_zxid)
+        return self._line(self._resolve(tree, tree.last_zxid))
+
+    def line_to(self, zxid: int) -> list[Transaction]:
+        """The transactions that led to this one, whether it was decided or not."""
+        return self._line(zxid if zxid & COUNTER else self._bases.get(zxid))
+
+    def _line(self, at: int | None) -> list[Transaction]:
+        line = []
         while at and at in self.transactions:
             line.append(self.transactions[at])
             at = self._before.get(at)

@@ -35,6 +35,8 @@ class SimMember:
         self.random = Random(f"{world.seed} member {sid}")
         self.disk = SimDisk(self.random.randrange(1 << 32), existing=(DATA_DIR.parent,))
         self.skew = 0.0
+        self.tears = False
+        """The next power failure tears what was not synced, for sure."""
         self.lives = 0
         self.process: Running | None = None
         self._scope = trio.CancelScope()
@@ -128,7 +130,9 @@ class SimMember:
         self.world.note(f"{self.address} loses its power")
         self.machine.crash()
         self._end()
-        self.disk = self.disk.crash(self.random.randrange(1 << 32))
+        self.world.counts["torn disks" if self.tears and self.disk.waiting else "crashes"] += 1
+        self.disk = self.disk.crash(self.random.randrange(1 << 32), torn=self.tears)
+        self.tears = False
 
     def kill(self) -> None:
         """The process is killed: its connections are closed, its files are as they are."""

@@ -97,6 +97,11 @@ class Network:
         """Cut this machine off from all others."""
         self.partition([address], [other for other in self.machines if other != address])
 
+    def rejoin(self, addresses: Iterable[str]) -> None:
+        """Take back all blocks between these machines."""
+        among = set(addresses)
+        self._blocked = {(one, other) for one, other in self._blocked if not {one, other} <= among}
+
     def heal(self) -> None:
         """Take back all blocks and all weather; machines that are off stay off."""
         self._blocked.clear()
@@ -156,6 +161,8 @@ class Machine:
         self.network = network
         self.address = address
         self.up = True
+        self.paused = False
+        """What runs there neither reads nor sends; its system takes what comes."""
         self.streams: dict[SimStream, None] = {}
         self.listeners: dict[int, SimListener] = {}
         self._next_port = FIRST_EPHEMERAL_PORT
@@ -171,6 +178,21 @@ class Machine:
     def start(self) -> None:
         """The power is back; nothing runs there yet."""
         self.up = True
+        self.paused = False
+
+    def pause(self) -> None:
+        """The process is stopped (SIGSTOP), or collects garbage: nothing is heard of it, and no connection ends.
+
+        Its clocks go on: when it resumes, it finds what is overdue and what has come, as a stopped process does.
+        """
+        self.paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        if self.paused:
+            self.paused = False
+            for stream in list(self.streams):
+                stream.wake()
 
     def kill(self) -> None:
         """The process is gone: the system closes what it had open."""

@@ -61,7 +61,13 @@ class Running:
     def _new_replica(self, tree: DataTree, log: TransactionLog, sessions: type[SessionTable]) -> Replica:
         config = self.config
         access = AccessRules(skip=config.skip_acl)
-        rules = Rules(access, extended_types=True, reconfig_enabled=config.reconfig_enabled)
+        rules = Rules(
+            access,
+            extended_types=True,
+            reconfig_enabled=config.reconfig_enabled,
+            ensemble=True,
+            local_sessions=config.local_sessions_enabled,
+        )
         return Replica(
             tree,
             rules,

@@ -134,10 +134,19 @@ class Stage(World):
             "init_limit": 10,
             "sync_limit": 5,
             "snap_count": 100_000,
+            "local_sessions_enabled": False,
+            "local_sessions_upgrading_enabled": False,
+            "read_only_mode_enabled": False,
             **config,
         }
         super().__init__(
-            0, voters=voters, observers=observers, clients=1, commit_log_count=commit_log_count, **settings
+            0,
+            voters=voters,
+            observers=observers,
+            clients=1,
+            commit_log_count=commit_log_count,
+            majority=True,
+            **settings,
         )
         self.slowness = 0.002
         self._tell = story

@@ -44,6 +44,8 @@ class SimStream(trio.abc.HalfCloseableStream):
         self.peer: SimStream
         self.lost = False
         """What is sent on it, either way, gets nowhere: neither end is told."""
+        self.read_only = False
+        """A server said so to a client on it, and what it shows may be taken back."""
         self.closed = False
         self.forgotten = False
         """The machine crashed: nobody is here any more."""
@@ -141,7 +143,7 @@ class SimStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint_if_cancelled()
             self._check_open(sending=False)
             waited = False
-            while not self._unread and not self._end_arrived:
+            while self.local.paused or not (self._unread or self._end_arrived):
                 self._check_open(sending=False)
                 waited = True
                 await self._readable.park()
@@ -172,7 +174,7 @@ class SimStream(trio.abc.HalfCloseableStream):
                 self._send_reset()
             elif not self._ended:
                 self._put(END)
-        self._wake()
+        self.wake()
 
     # what happens to it
 
@@ -192,13 +194,14 @@ class SimStream(trio.abc.HalfCloseableStream):
         if not self._broken:
             self._broken = why
             self._drop_unsent()
-            self._wake()
+            self.wake()
 
     def _drop_unsent(self) -> None:
         self._flying.clear()
         self._flying_bytes = self._delivered = 0
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Whoever waits on it looks again."""
         self._readable.unpark_all()
         self._writable.unpark_all()
 
@@ -213,6 +216,8 @@ class SimStream(trio.abc.HalfCloseableStream):
             raise trio.BrokenResourceError(f"{self!r}: {self._broken}")
 
     def _room(self) -> int:
+        if self.local.paused:
+            return 0
         return self.network.buffer - self._flying_bytes - len(self.peer._unread)
 
     # how it travels

@@ -118,6 +118,8 @@ class ClientTap:
             frame, self._buffer = self._buffer[4:end], self._buffer[end:]
             if self._greeted and len(frame) >= 16:
                 self._ear.reply(self._stream, *_REPLY.unpack_from(frame))
+            elif not self._greeted:
+                self._stream.read_only = bool(frame[-1])
             self._greeted = True
 
 

@@ -485,6 +485,30 @@ def test_a_session_moves_with_what_is_its_own() -> None:
     play(story)
 
 
+def test_an_upgrade_that_nobody_decided() -> None:
+    """A local session asks for an ephemeral node, its member tells a leader that is gone, and is elected: no
+    transaction tells of that session, so nobody knows it.
+
+    (Found by the seeds: its member did, and let it create nodes whose owner no other member knew.)
+    """
+
+    async def story(stage: Stage) -> None:
+        leader = await stage.formed()
+        other, second = sorted(stage.others(leader), key=lambda member: member.sid)
+        asker = await stage.asker(second)
+        stage.network.block(second.address, leader.address)
+        await asker.send(ephemeral("/mine"))
+        await trio.sleep(0.05)
+        leader.crash()
+        stage.heal()
+        assert await stage.formed(other.sid, second.sid) is second
+        assert not await asker.connect(other)
+        await (await stage.asker(other)).do(create("/a"))
+        await stage.settled()
+
+    play(story, local_sessions_enabled=True, local_sessions_upgrading_enabled=True)
+
+
 def test_a_session_outlives_its_leader_and_ends_in_time() -> None:
     """A new leader gives all sessions their whole time-out once more; then those end of whom nothing is heard."""
 

@@ -7,7 +7,7 @@ and for all of them together where an answer preceded a question.  What is not i
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from storage.histories import apply
 
@@ -43,17 +43,25 @@ class Verdict:
         committed: Iterable[Transaction],
         established: Established = (),
         registers: Sequence[str] = (),
+        line_to: Callable[[int], list[Transaction]] | None = None,
+        sessions: str = "global",
     ) -> None:
         self.history = history
         self.committed = {txn.zxid: txn for txn in committed}
         self.established = established
+        self.line_to = line_to
+        self.kind_of_sessions = sessions
         self.complaints: list[str] = []
         self.stale = 0
         self.undecided = 0
         self._stale_calls: set[int] = set()
         self._changes: dict[tuple[str, str], list[int]] = {}
+        self._opened = {txn.session_id for txn in self.committed.values() if txn.op == OpCode.CREATE_SESSION}
+        """Sessions that all members were told of."""
         self._check_writes()
         self._check_reads()
+        self._check_read_only()
+        self._check_session_transactions()
         self._check_real_time()
         self._check_sessions()
         self._check_watches()
@@ -72,12 +80,24 @@ class Verdict:
             txn = self.committed.get(call.zxid)
             if call.err and call.err not in REFUSALS:
                 continue
+            if call.read_only:
+                if call.kind != "close":
+                    self._complain(f"written where nobody may write: {call}")
+                continue
+            if self._is_local(call):
+                continue
             if txn is None:
                 self._complain(f"lost: {call} was answered, and 0x{call.zxid:x} was never committed")
             elif (txn.session_id, txn.cxid) != (call.session_id, call.xid):
                 self._complain(f"{call}: 0x{call.zxid:x} is {describe_transaction(txn)}")
             elif _is_refusal(txn) != bool(call.err):
                 self._complain(f"{call}: the transaction is {describe_transaction(txn)}")
+
+    def _is_local(self, call: Call) -> bool:
+        """The end of a session that only its member knew is no transaction."""
+        return (
+            call.kind == "close" and self.kind_of_sessions != "global" and call.session_id not in self._opened
+        )
 
     # every read tells the truth
 
@@ -86,6 +106,7 @@ class Verdict:
             call
             for call in self.history.calls
             if call.kind in ("get", "children") and call.returned is not None and call.err in (0, NO_NODE)
+            if not call.read_only
         ]
         reads.sort(key=lambda call: call.zxid)
         tree, sessions = DataTree(extended_types=True), dict[int, int]()
@@ -115,6 +136,43 @@ class Verdict:
         elif (call.value, call.mzxid) != (node.data, node.mzxid):
             self._complain(f"untrue: {call}, where it is {node.data!r} since 0x{node.mzxid:x}")
 
+    # what a read-only member shows was proposed, in this order, if not decided
+
+    def _check_read_only(self) -> None:
+        trees: dict[int, DataTree] = {}
+        for call in self.history.calls:
+            if not call.read_only or call.returned is None or call.kind not in ("get", "children"):
+                continue
+            if call.err not in (0, NO_NODE) or self.line_to is None:
+                continue
+            if call.zxid not in trees:
+                trees[call.zxid] = tree = DataTree(extended_types=True)
+                sessions = dict[int, int]()
+                for txn in self.line_to(call.zxid):
+                    apply(txn, tree, sessions)
+            self._check_read(call, trees[call.zxid])
+
+    # sessions are told to all where they have to be, and nowhere else
+
+    def _check_session_transactions(self) -> None:
+        """A local session becomes a transaction when it creates an ephemeral node, if it may, and never otherwise.
+
+        And no ephemeral node is there without its session.
+        """
+        owners = {owner for owner, paths in self.tree.ephemerals.items() if paths}
+        for owner in owners - self.sessions.keys():
+            self._complain(f"session 0x{owner:x} has ephemeral nodes, and nobody knows it")
+        if self.kind_of_sessions == "global":
+            return
+        asked = {
+            call.session_id
+            for call in self.history.calls
+            if call.kind in ("create-ephemeral", "create-sequential") and self.kind_of_sessions == "upgraded"
+        }
+        for txn in self.committed.values():
+            if txn.op == OpCode.CREATE_SESSION and txn.session_id not in asked:
+                self._complain(f"local session 0x{txn.session_id:x} became a transaction, 0x{txn.zxid:x}")
+
     # what was answered before is seen by who asks after
 
     def _check_real_time(self) -> None:
@@ -137,8 +195,9 @@ class Verdict:
                 else:
                     self._complain(f"out of order: {call} comes after {by}")
 
-    @staticmethod
-    def _fixes(call: Call) -> bool:
+    def _fixes(self, call: Call) -> bool:
+        if call.read_only or self._is_local(call):
+            return False
         if call.writes:
             return call.err == 0 or call.err in REFUSALS
         return call.synced and call.err in (0, NO_NODE)
@@ -205,6 +264,7 @@ class Verdict:
             and (call.synced or call.kind != "get")
             and call.err in (0, NO_NODE, NODE_EXISTS)
             and id(call) not in self._stale_calls
+            and not call.read_only
         ]
         try:
             if not is_linearizable(calls, None):

@@ -100,4 +100,8 @@ class SimWorker:
         self._busy = bool(self._jobs)
         if self._busy:
             self._begin()
-        done(failure)
+        try:
+            done(failure)
+        except PowerFailure:  # in a call that is made where the job is told of
+            self._ended = True
+            self._power_failed()
