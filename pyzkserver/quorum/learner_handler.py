@@ -17,7 +17,6 @@ from pyzkserver.wire.quorum import (
     LearnerInfo,
     Packet,
     PacketError,
-    PacketReader,
     PacketType,
     decode_revalidate,
     decode_touches,
@@ -26,6 +25,7 @@ from pyzkserver.wire.quorum import (
     short_packet,
     split_request,
 )
+from pyzkserver.wire.quorum_stream import PacketReader
 
 from .catching_up import CatchingUp
 from .ends import LearnerGone, LearnerRefused, QuorumLost, first_of

@@ -81,9 +81,10 @@ class Control(ABC):
                 )
             await told.all()
 
-    def _live_sessions(self) -> set[int]:
+    def _live_sessions(self) -> frozenset[int]:
         """The sessions whose clients are connected."""
-        return {each.id for each in self.running.replica.sessions.by_id.values() if each.owner is not None}
+        sessions = self.running.replica.sessions.by_id.values()
+        return frozenset(each.id for each in sessions if each.owner is not None)
 
     def _shift(self, milliseconds: int) -> None:
         self._host.shift(milliseconds)

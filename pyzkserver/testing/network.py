@@ -14,10 +14,15 @@ import trio
 
 from .clock import MovableHost
 
-__all__ = ["MemberHost", "Network"]
+__all__ = ["MemberHost", "Network", "machine_of"]
 
 _BUFFERED: Final = 1 << 20
 """Bytes that one direction of a connection holds before its sender has to wait."""
+
+
+def machine_of(sid: int) -> str:
+    """What the network calls the machine of a member."""
+    return f"member{sid}"
 
 
 class Network:

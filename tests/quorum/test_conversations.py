@@ -26,7 +26,6 @@ from pyzkserver.storage.txncodec import decode_transaction, encode_transaction
 from pyzkserver.wire.quorum import (
     LearnerInfo,
     Packet,
-    PacketReader,
     PacketType,
     encode_identities,
     encode_revalidate,
@@ -37,6 +36,7 @@ from pyzkserver.wire.quorum import (
     request_packet,
     short_packet,
 )
+from pyzkserver.wire.quorum_stream import PacketReader
 from pyzkserver.wire.requests import CreateRequest, OpCode
 from pyzkserver.wire.txns import CreateSessionTxn, CreateTxn, ErrorTxn
 

@@ -11,7 +11,8 @@ from pyzkserver.errors import ErrorCode
 from pyzkserver.state.transaction import MultiBody, Transaction
 from pyzkserver.storage.txncodec import decode_transaction
 from pyzkserver.wire.election import ElectionFormatError, HelloReader, Notification
-from pyzkserver.wire.quorum import SNAPSHOT_SIGNATURE, Packet, PacketReader, PacketType, packet_name
+from pyzkserver.wire.quorum import SNAPSHOT_SIGNATURE, Packet, PacketType, packet_name
+from pyzkserver.wire.quorum_stream import PacketReader
 from pyzkserver.wire.requests import OpCode
 
 from .addresses import CLIENT_PORT, ELECTION_PORT, OBSERVER_MASTER_PORT, QUORUM_PORT

@@ -8,7 +8,6 @@ from pyzkserver.wire.quorum import (
     LearnerInfo,
     Packet,
     PacketError,
-    PacketReader,
     PacketType,
     QuorumPacket,
     decode_revalidate,
@@ -26,6 +25,7 @@ from pyzkserver.wire.quorum import (
     split_activation,
     split_request,
 )
+from pyzkserver.wire.quorum_stream import PacketReader
 from pyzkserver.wire.records import Id
 
 LIMIT = 1 << 20

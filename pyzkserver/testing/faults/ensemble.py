@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from pyzkserver.testing.network import Network
+from pyzkserver.testing.network import Network, machine_of
 
 from .book import RuleBook
 from .conditions import Silence
@@ -151,7 +151,7 @@ class EnsembleFaults(Faults):
         An election must have a reason: kill or isolate the leader, or use ``ensemble.elect``.
         """
         sid = self._sid(member)
-        return self._book.add(_NextLeader(f"next_leader({sid})", self._ensemble.network, _machine(sid)))
+        return self._book.add(_NextLeader(f"next_leader({sid})", self._ensemble.network, machine_of(sid)))
 
     # links
 
@@ -173,7 +173,7 @@ class EnsembleFaults(Faults):
         return {self._pair(sid, other) for other in self._ensemble.members if other != sid}
 
     def _pair(self, one: int, other: int) -> frozenset[str]:
-        return frozenset((_machine(one), _machine(other)))
+        return frozenset((machine_of(one), machine_of(other)))
 
     def _sid(self, member: Any) -> int:
         sid = getattr(member, "sid", member)
@@ -182,8 +182,3 @@ class EnsembleFaults(Faults):
                 f"there is no member {member!r}; there are {', '.join(map(str, self._ensemble.members))}"
             )
         return int(sid)
-
-
-def _machine(sid: int) -> str:
-    """What the network calls a member."""
-    return f"member{sid}"
