@@ -19,7 +19,7 @@ from .serving.epoll_plane import EpollPlane
 from .serving.port import data_plane, listen
 from .serving.service import Service
 from .state.acl import AccessRules
-from .state.prepare import Rules
+from .state.judging import Rules
 from .state.sessions import SessionTable
 from .state.tree import DataTree
 from .state.watches import Watches

@@ -15,8 +15,7 @@ from typing import Any
 from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.state.sessions import Session
-from pyzkserver.state.transaction import Transaction
-from pyzkserver.state.tree import Applied
+from pyzkserver.state.transaction import Applied, Transaction
 from pyzkserver.storage.txncodec import decode_transaction
 from pyzkserver.wire.jute import Record
 from pyzkserver.wire.quorum import (

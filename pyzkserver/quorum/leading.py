@@ -12,8 +12,7 @@ from typing import Any, Protocol
 
 from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.state.sessions import ANYBODY
-from pyzkserver.state.transaction import Transaction
-from pyzkserver.state.tree import Applied
+from pyzkserver.state.transaction import Applied, Transaction
 from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.storage.txncodec import encode_transaction
 from pyzkserver.wire.quorum import (

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.replica import Proposal, Replica
-from pyzkserver.state.tree import Applied
+from pyzkserver.state.transaction import Applied
 from pyzkserver.wire.requests import OpCode
 
 __all__ = ["ReadOnly"]

@@ -13,12 +13,13 @@ from typing import Any, Protocol
 from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.host import Host
 from pyzkserver.state.acl import Identity
+from pyzkserver.state.judging import Rules
 from pyzkserver.state.pending import Pending
-from pyzkserver.state.prepare import Preparer, Rules
+from pyzkserver.state.prepare import Preparer
 from pyzkserver.state.queries import Queries
 from pyzkserver.state.sessions import SessionTable, first_session_id
-from pyzkserver.state.transaction import Transaction
-from pyzkserver.state.tree import Applied, DataTree
+from pyzkserver.state.transaction import Applied, Transaction
+from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.txnlog import NullLog, TransactionLog
 from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import ErrorTxn

@@ -70,7 +70,7 @@ def _set_data(connection: "Connection", data: bytes, pos: int, end: int, xid: in
     if tree.digest.touched is not None:
         tree.digest.touched[path] = node
     if tree.quotas.paths:
-        tree.count_quota(path, 0, growth)
+        tree.quotas.count(tree.nodes, path, 0, growth)
     tree.data_size += growth
     reply = _reply(84, xid, zxid, 0) + node.stat_bytes()
     if tree.watches.data.by_path:
@@ -142,7 +142,7 @@ def _created(connection: "Connection", data: bytes, pos: int, end: int) -> tuple
         tree.digest.touched[parent_path] = parent
         tree.digest.touched[path] = node
     if tree.quotas.paths:
-        tree.count_quota(path, 1, len(content))
+        tree.quotas.count(tree.nodes, path, 1, len(content))
     watches = tree.watches
     if watches.data.by_path:
         watches.data.trigger(path, _CREATED, zxid, OPEN_ACL)

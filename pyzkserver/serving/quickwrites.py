@@ -155,7 +155,7 @@ class _Sets(Run):
             node.version = version
             node.changed()
             if quotas.paths:
-                tree.count_quota(path, 0, growth)
+                quotas.count(nodes, path, 0, growth)
             tree.data_size += growth
             tree.last_zxid = zxid
             if not zxid & _MARK:
@@ -202,7 +202,7 @@ class _Creates(Run):
             size = len(node.data)
             tree.data_size += len(path) + size
             if quotas.paths:
-                tree.count_quota(path, 1, size)
+                quotas.count(nodes, path, 1, size)
             tree.last_zxid = zxid
             if not zxid & _MARK:
                 self.pass_by(replica, zxid)

@@ -2,7 +2,7 @@
 
 from struct import Struct
 
-from pyzkserver.state.tree import Applied
+from pyzkserver.state.transaction import Applied
 from pyzkserver.wire.jute import Record, encode_string
 from pyzkserver.wire.records import EventType, Stat
 from pyzkserver.wire.requests import (

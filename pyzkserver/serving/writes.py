@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.lane import Lane
 from pyzkserver.replica.replica import Proposal
-from pyzkserver.state.tree import Applied
+from pyzkserver.state.transaction import Applied
 from pyzkserver.wire.requests import OpCode
 
 from .outgoing import Outgoing

@@ -1,11 +1,12 @@
 """Requests become transactions here, or are refused (``PrepRequestProcessor``).
 
 Each request is judged against the tree and everything proposed but not applied, in exactly Apache's order
-of checks: which error a client sees depends on it.  Nothing is changed here but sessions being closed.
+of checks: which error a client sees depends on it.  Nothing is changed here but sessions being closed.  What
+several of them ask (whose session, which node, may they) is in ``judging``.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.wire.jute import Record
@@ -34,24 +35,23 @@ from pyzkserver.wire.txns import (
     SetDataTxn,
 )
 
-from .acl import ADMIN, CREATE, DELETE, READ, WRITE, AccessRules, Acl, Identity, check
-from .node import NodeKind, kind_of, ttl_owner, wrap32
+from .acl import ADMIN, CREATE, DELETE, READ, WRITE, Acl
+from .judging import Asker, Judging, Rules
+from .node import NodeKind, ttl_owner, wrap32
 from .paths import (
     CONFIG_NODE,
     LIMIT_NODE,
     QUOTA_NODE,
-    STAT_NODE,
     parent_for_create,
     parent_for_delete,
     validate,
     validate_child,
 )
-from .pending import NodeView, Pending
-from .quota import StatsTrack
-from .sessions import ANYBODY, SessionTable
+from .pending import Pending
+from .sessions import SessionTable
 from .transaction import MultiBody
 
-__all__ = ["Preparer", "Rules"]
+__all__ = ["Preparer"]
 
 # Plain numbers, for what every create goes through.
 _SEQUENTIAL = (2, 3, 6)  # CreateFlag.PERSISTENT_SEQUENTIAL, EPHEMERAL_SEQUENTIAL, …_WITH_TTL
@@ -76,53 +76,11 @@ _IN_MULTI = frozenset(
 )
 
 
-class Rules:
-    """What is configured of how requests are judged."""
-
-    def __init__(
-        self,
-        access: AccessRules | None = None,
-        *,
-        extended_types: bool = False,
-        enforce_quota: bool = False,
-        close_session_txn: bool = True,
-        reconfig_enabled: bool = False,
-        ensemble: bool = False,
-        local_sessions: bool = False,
-    ) -> None:
-        self.access = access or AccessRules()
-        self.extended_types = extended_types
-        self.enforce_quota = enforce_quota
-        self.close_session_txn = close_session_txn
-        self.reconfig_enabled = reconfig_enabled
-        self.ensemble = ensemble
-        """Other members bring requests as well."""
-        self.local_sessions = local_sessions
-
-
-class Asker(Protocol):
-    """On whose behalf a request is judged, under which zxid and when (ms since 1970) it would happen."""
-
-    @property
-    def session_id(self) -> int: ...
-    @property
-    def identities(self) -> Sequence[Identity]: ...
-    @property
-    def zxid(self) -> int: ...
-    @property
-    def time(self) -> int: ...
-    @property
-    def holder(self) -> object:
-        """Through whom the request came: a learner, or None (``Session.holder``)."""
-
-
-class Preparer:
+class Preparer(Judging):
     """Judges requests.  One at a time, in the order of their zxids."""
 
     def __init__(self, pending: Pending, sessions: SessionTable, rules: Rules) -> None:
-        self.pending = pending
-        self.sessions = sessions
-        self.rules = rules
+        super().__init__(pending, sessions, rules)
         self.reconfigure: Callable[[Any, int], bytes] | None = None
         """A leader's: gives the configuration that a ReconfigRequest would lead to under a zxid, or refuses it.
         A standalone server has nothing to reconfigure."""
@@ -315,63 +273,6 @@ class Preparer:
         if session is not None:
             session.closing = True
         return CloseSessionTxn(list(paths)) if self.rules.close_session_txn else None
-
-    # what the judgements are made of
-
-    def _judge_session(self, asker: Asker) -> None:
-        session = self.sessions.by_id.get(asker.session_id)
-        if session is None and self.rules.ensemble:
-            if self.rules.local_sessions and self.sessions.is_of_another(asker.session_id):
-                return  # a local session of that member, as far as can be known here
-            raise ZooKeeperError(ErrorCode.SESSION_EXPIRED)
-        if session is None or session.closing:
-            code = ErrorCode.UNKNOWN_SESSION if session is None else ErrorCode.SESSION_EXPIRED
-            raise ZooKeeperError(code)
-        if session.holder is not asker.holder:
-            if session.holder is not ANYBODY:
-                raise ZooKeeperError(ErrorCode.SESSION_MOVED)
-            session.holder = asker.holder
-
-    def _judge_global(self, asker: Asker) -> None:
-        """An ephemeral node must have a session that all members know (``checkGlobalSession``)."""
-        session = self.sessions.by_id.get(asker.session_id)
-        if session is None or session.closing:
-            raise ZooKeeperError(ErrorCode.SESSION_EXPIRED)
-        if session.local:
-            raise ZooKeeperError(ErrorCode.EPHEMERAL_ON_LOCAL_SESSION)
-
-    def _node(self, where: str, path: str) -> NodeView:
-        node = self.pending.find(where)
-        if node is None:
-            raise ZooKeeperError(ErrorCode.NO_NODE, path)
-        return node
-
-    def _permit(self, node: NodeView, perms: int, asker: Asker, path: str) -> None:
-        if not node.acl.world & perms and not self.rules.access.skip:
-            check(node.acl, perms, asker.identities, path)
-
-    def _kind(self, node: NodeView) -> NodeKind:
-        return kind_of(node.ephemeral_owner, self.rules.extended_types)
-
-    def _judge_quota(self, path: str, count: int, size: int) -> None:
-        """Refuse what a hard limit forbids (``ZooKeeperServer.checkQuota``)."""
-        tree = self.pending.tree
-        covered = tree.quotas.covering(path)
-        if covered is None:
-            return
-        limit_node = tree.nodes.get(f"{QUOTA_NODE}{covered}/{LIMIT_NODE}")
-        stat_node = tree.nodes.get(f"{QUOTA_NODE}{covered}/{STAT_NODE}")
-        if limit_node is None or stat_node is None:
-            return
-        try:
-            limits, used = StatsTrack.parse(limit_node.data), StatsTrack.parse(stat_node.data)
-        except ValueError as reason:
-            raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR, path) from reason
-        hard_count, hard_size = limits["countHardLimit"], limits["byteHardLimit"]
-        over_count = count != 0 and hard_count > -1 and used["count"] + count > hard_count
-        over_size = size != 0 and hard_size > -1 and used["bytes"] + size > hard_size
-        if over_count or over_size:
-            raise ZooKeeperError(ErrorCode.QUOTA_EXCEEDED, covered)
 
 
 def _given(path: str | None) -> str:

@@ -3,10 +3,17 @@
 Soft limits (count, bytes) are only logged by Apache; hard ones refuse a write where enforceQuota is set.
 """
 
+import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["QuotaPaths", "StatsTrack"]
+from .node import Node
+from .paths import LIMIT_NODE, QUOTA_NODE, STAT_NODE
+
+__all__ = ["Quotas", "StatsTrack"]
+
+logger = logging.getLogger("pyzkserver.tree")
 
 _PAIRS = re.compile("[,;]+")
 _LONG = re.compile(r"[+-]?\d+\Z")
@@ -61,8 +68,8 @@ def _strip_empty(parts: list[str]) -> list[str]:
     return parts
 
 
-class QuotaPaths:
-    """The paths that have a quota (``PathTrie``)."""
+class Quotas:
+    """The paths that have a quota (``PathTrie``), and what is counted there in their stat nodes."""
 
     def __init__(self) -> None:
         self.paths: dict[str, None] = {}
@@ -84,3 +91,47 @@ class QuotaPaths:
                 return path
             path = path[: path.rfind("/")]
         return None
+
+    def node_created(self, nodes: Mapping[str, Node], parent_path: str, name: str) -> None:
+        """One of the two nodes that make a quota has appeared."""
+        path = parent_path[len(QUOTA_NODE) :]
+        if name == LIMIT_NODE:
+            self.add(path)
+        elif name == STAT_NODE:
+            self.recount(nodes, path)
+
+    def recount(self, nodes: Mapping[str, Node], path: str) -> None:
+        """What stands under the quota when its stat node appears."""
+        top = nodes.get(path)
+        stat = nodes[f"{QUOTA_NODE}{path}/{STAT_NODE}"]
+        track = StatsTrack({"count": 0, "bytes": 0})
+        waiting = [top] if top is not None else []
+        names = [path]
+        while waiting:
+            node, here = waiting.pop(), names.pop()
+            track.add(1, len(node.data) if node.data else 0)
+            for name in node.children or ():
+                child = nodes[f"{here}/{name}"]
+                waiting.append(child)
+                names.append(f"{here}/{name}")
+        stat.data = track.encode()
+        stat.changed()
+
+    def count(self, nodes: Mapping[str, Node], path: str, count: int, size: int) -> None:
+        """A change below a quota: its stat node tells.  No version and no event comes of that."""
+        covered = self.covering(path)
+        if covered is None:
+            return
+        stat = nodes.get(f"{QUOTA_NODE}{covered}/{STAT_NODE}")
+        if stat is None:
+            logger.error("the quota on %s has no %s to count in", covered, STAT_NODE)
+            return
+        try:
+            track = StatsTrack.parse(stat.data)
+        except ValueError as reason:
+            # Apache's server dies of this one.
+            logger.error("the %s of %s cannot be read, so it is not counted: %s", STAT_NODE, covered, reason)
+            return
+        track.add(count, size)
+        stat.data = track.encode()
+        stat.changed()

@@ -1,4 +1,4 @@
-"""A transaction as the server passes it around: what the log stores and the tree applies.
+"""A transaction as the server passes it around: what the log stores and the tree applies; and what came of it.
 
 The body is a record of ``wire.txns``; only a multi is kept as a list of such bodies, so that nothing is
 encoded and decoded again on its way from ``prepare`` to ``tree``.
@@ -6,7 +6,7 @@ encoded and decoded again on its way from ``prepare`` to ``tree``.
 
 from pyzkserver.wire.jute import Record
 
-__all__ = ["MultiBody", "Transaction"]
+__all__ = ["Applied", "MultiBody", "Transaction"]
 
 
 class MultiBody:
@@ -34,3 +34,20 @@ class Transaction:
         self.op = op
         """The opcode, or ERROR for a request that was refused."""
         self.body = body
+
+
+class Applied:
+    """What came of one operation: what its reply is made of."""
+
+    __slots__ = ("data", "err", "op", "parts", "path", "stat")
+
+    def __init__(self, op: int, err: int = 0, path: str | None = None, stat: bytes | None = None) -> None:
+        self.op = op
+        self.err = err
+        self.path = path
+        self.stat = stat
+        """The node's encoded Stat right after the operation."""
+        self.data: bytes | None = None
+        """Of a reconfiguration: the configuration that is in force now."""
+        self.parts: list[Applied] | None = None
+        """Of a multi: what came of each operation."""

@@ -27,11 +27,11 @@ from .acl import OPEN_ACL, READ_ONLY_ACL, Acl, intern
 from .digest import LOG_INTERVAL, TreeDigest
 from .node import CONTAINER_OWNER, Node, NodeKind, kind_of, ttl_owner, wrap32
 from .paths import CONFIG_NODE, LIMIT_NODE, PROC_NODE, QUOTA_NODE, STAT_NODE, split_parent
-from .quota import QuotaPaths, StatsTrack
-from .transaction import MultiBody, Transaction
+from .quota import Quotas
+from .transaction import Applied, MultiBody, Transaction
 from .watches import Watches
 
-__all__ = ["Applied", "DataTree"]
+__all__ = ["DataTree"]
 
 logger = logging.getLogger("pyzkserver.tree")
 
@@ -43,23 +43,6 @@ _CREATED = EventType.NODE_CREATED
 _DELETED = EventType.NODE_DELETED
 _DATA_CHANGED = EventType.NODE_DATA_CHANGED
 _CHILDREN_CHANGED = EventType.NODE_CHILDREN_CHANGED
-
-
-class Applied:
-    """What came of one operation: what its reply is made of."""
-
-    __slots__ = ("data", "err", "op", "parts", "path", "stat")
-
-    def __init__(self, op: int, err: int = 0, path: str | None = None, stat: bytes | None = None) -> None:
-        self.op = op
-        self.err = err
-        self.path = path
-        self.stat = stat
-        """The node's encoded Stat right after the operation."""
-        self.data: bytes | None = None
-        """Of a reconfiguration: the configuration that is in force now."""
-        self.parts: list[Applied] | None = None
-        """Of a multi: what came of each operation."""
 
 
 class DataTree:
@@ -74,7 +57,7 @@ class DataTree:
         self.ephemerals: dict[int, dict[str, None]] = {}
         self.containers: dict[str, None] = {}
         self.ttl_nodes: dict[str, None] = {}
-        self.quotas = QuotaPaths()
+        self.quotas = Quotas()
         self.digest = TreeDigest(digest_enabled)
         self.data_size = 0
         """The length of all paths and data together (``approximate_data_size``)."""
@@ -210,9 +193,9 @@ class DataTree:
             touched[path] = node
         stat = node.stat_bytes() if txn.op != _PLAIN_CREATE else None  # a zookeeper_stats: before it counts
         if name in _QUOTA_NAMES and parent_path.startswith(QUOTA_NODE):
-            self._quota_node_created(parent_path, name)
+            self.quotas.node_created(self.nodes, parent_path, name)
         if self.quotas.paths:
-            self.count_quota(path, 1, len(data) if data else 0)
+            self.quotas.count(self.nodes, path, 1, len(data) if data else 0)
         watches = self.watches
         if watches.data.by_path:
             watches.data.trigger(path, _CREATED, zxid, acl)
@@ -265,7 +248,7 @@ class DataTree:
             self._strike_owner(path, node.ephemeral_owner)
         if name == LIMIT_NODE and parent_path.startswith(QUOTA_NODE):
             self.quotas.discard(parent_path[len(QUOTA_NODE) :])
-        self.count_quota(path, -1, -size)
+        self.quotas.count(self.nodes, path, -1, -size)
         told = self.watches.data.trigger(path, _DELETED, zxid, node.acl)
         self.watches.child.trigger(path, _DELETED, zxid, node.acl, told)
         self.watches.child.trigger(parent_path or "/", _CHILDREN_CHANGED, zxid, parent.acl)
@@ -292,7 +275,7 @@ class DataTree:
         node.changed()
         self._touch("" if path == "/" else path, node)
         if self.quotas.paths:
-            self.count_quota(path, 0, growth)
+            self.quotas.count(self.nodes, path, 0, growth)
         self.data_size += growth
         stat = node.stat_bytes()
         if self.watches.data.by_path:
@@ -326,51 +309,6 @@ class DataTree:
                 self._remove(path, zxid)
             except ZooKeeperError:
                 logger.warning("ephemeral node %s was gone before its session", path)
-
-    # quotas
-
-    def _quota_node_created(self, parent_path: str, name: str) -> None:
-        path = parent_path[len(QUOTA_NODE) :]
-        if name == LIMIT_NODE:
-            self.quotas.add(path)
-        elif name == STAT_NODE:
-            self._recount_quota(path)
-
-    def _recount_quota(self, path: str) -> None:
-        """What stands under the quota when its stat node appears."""
-        top = self.nodes.get(path)
-        stat = self.nodes[f"{QUOTA_NODE}{path}/{STAT_NODE}"]
-        track = StatsTrack({"count": 0, "bytes": 0})
-        waiting = [top] if top is not None else []
-        names = [path]
-        while waiting:
-            node, here = waiting.pop(), names.pop()
-            track.add(1, len(node.data) if node.data else 0)
-            for name in node.children or ():
-                child = self.nodes[f"{here}/{name}"]
-                waiting.append(child)
-                names.append(f"{here}/{name}")
-        stat.data = track.encode()
-        stat.changed()
-
-    def count_quota(self, path: str, count: int, size: int) -> None:
-        """A change below a quota: its stat node tells.  No version and no event comes of that."""
-        covered = self.quotas.covering(path)
-        if covered is None:
-            return
-        stat = self.nodes.get(f"{QUOTA_NODE}{covered}/{STAT_NODE}")
-        if stat is None:
-            logger.error("the quota on %s has no %s to count in", covered, STAT_NODE)
-            return
-        try:
-            track = StatsTrack.parse(stat.data)
-        except ValueError as reason:
-            # Apache's server dies of this one.
-            logger.error("the %s of %s cannot be read, so it is not counted: %s", STAT_NODE, covered, reason)
-            return
-        track.add(count, size)
-        stat.data = track.encode()
-        stat.changed()
 
 
 def _stored(acl: Sequence[ACL] | None) -> Acl:

@@ -379,5 +379,5 @@ def _set_up_quotas(tree: DataTree) -> None:
         if not children and path.endswith("/" + LIMIT_NODE):
             top = path[len(QUOTA_NODE) : -len("/" + LIMIT_NODE)]
             if f"{QUOTA_NODE}{top}/{STAT_NODE}" in tree.nodes:
-                tree._recount_quota(top)
+                tree.quotas.recount(tree.nodes, top)
             tree.quotas.add(top)

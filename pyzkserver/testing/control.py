@@ -12,7 +12,7 @@ import trio
 from pyzkserver.replica import upkeep
 from pyzkserver.replica.replica import Proposal
 from pyzkserver.server import RunningServer
-from pyzkserver.state.tree import Applied
+from pyzkserver.state.transaction import Applied
 from pyzkserver.wire.requests import DeleteContainerRequest, OpCode
 
 from .clock import MovableHost

@@ -19,8 +19,9 @@ from pyzkserver.quorum.members import Members
 from pyzkserver.quorum.peer import Peer
 from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.state.acl import OPEN_ACL, AccessRules
-from pyzkserver.state.prepare import Rules
-from pyzkserver.state.tree import Applied, DataTree
+from pyzkserver.state.judging import Rules
+from pyzkserver.state.transaction import Applied
+from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.memory_disk import MemoryDisk
 from pyzkserver.storage.store import Store
 from pyzkserver.testing.network import MemberHost, Network

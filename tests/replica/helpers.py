@@ -8,9 +8,9 @@ from pyzkserver.replica.lane import Lane
 from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.replica.standalone import Standalone
 from pyzkserver.state.acl import OPEN_ACL, Acl
-from pyzkserver.state.prepare import Rules
-from pyzkserver.state.transaction import Transaction
-from pyzkserver.state.tree import Applied, DataTree
+from pyzkserver.state.judging import Rules
+from pyzkserver.state.transaction import Applied, Transaction
+from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.txnlog import NullLog
 from pyzkserver.wire.records import EventType
 from pyzkserver.wire.requests import (

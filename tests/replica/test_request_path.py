@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.replica import Proposal, Replica
-from pyzkserver.state.prepare import Rules
+from pyzkserver.state.judging import Rules
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.txnlog import NullLog

@@ -11,7 +11,7 @@ from pyzkserver.replica.replica import Replica
 from pyzkserver.server import new_tree
 from pyzkserver.serving.service import Service
 from pyzkserver.state.acl import AccessRules
-from pyzkserver.state.prepare import Rules
+from pyzkserver.state.judging import Rules
 from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.store import Store

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pyzkserver.errors import ErrorCode, ZooKeeperError
 from pyzkserver.state.acl import Acl, Identity
+from pyzkserver.state.judging import Rules
 from pyzkserver.state.node import Node
 from pyzkserver.state.pending import Pending
-from pyzkserver.state.prepare import Preparer, Rules
+from pyzkserver.state.prepare import Preparer
 from pyzkserver.state.queries import Queries
 from pyzkserver.state.sessions import SessionTable
-from pyzkserver.state.transaction import Transaction
-from pyzkserver.state.tree import Applied, DataTree
+from pyzkserver.state.transaction import Applied, Transaction
+from pyzkserver.state.tree import DataTree
 from pyzkserver.state.watches import Watches
 from pyzkserver.wire.records import ACL, EventType, Id, Perms, Stat
 from pyzkserver.wire.requests import (

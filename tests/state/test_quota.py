@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyzkserver.state.quota import QuotaPaths, StatsTrack
+from pyzkserver.state.quota import Quotas, StatsTrack
 
 # What Java's StatsTrack makes of a text, its split() dropping empty strings at the end; None: it raises.
 TEXTS: dict[str, dict[str, int] | None] = {
@@ -117,7 +117,7 @@ def test_counting_starts_from_what_is_there_or_from_minus_one() -> None:
 )
 def test_the_nearest_quota_above_covers_a_path(path: str, covering: str | None) -> None:
     """The longest one counts, by whole names."""
-    quotas = QuotaPaths()
+    quotas = Quotas()
     quotas.add("/a")
     quotas.add("/a/b")
     assert quotas.covering(path) == covering
@@ -125,7 +125,7 @@ def test_the_nearest_quota_above_covers_a_path(path: str, covering: str | None) 
 
 def test_there_is_no_quota_on_the_root() -> None:
     """Apache keeps none there, even if somebody manages to add it."""
-    quotas = QuotaPaths()
+    quotas = Quotas()
     quotas.add("")
     quotas.add("/")
     assert quotas.covering("/a/b") is None
@@ -133,7 +133,7 @@ def test_there_is_no_quota_on_the_root() -> None:
 
 def test_a_quota_can_go() -> None:
     """The one above it covers again; taking away what is not there does nothing."""
-    quotas = QuotaPaths()
+    quotas = Quotas()
     quotas.add("/a")
     quotas.add("/a/b")
     quotas.discard("/a/b")

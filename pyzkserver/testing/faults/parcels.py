@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyzkserver.replica.replica import Proposal
 from pyzkserver.serving.connection import Connection, ProtocolViolation
-from pyzkserver.state.tree import Applied
+from pyzkserver.state.transaction import Applied
 from pyzkserver.state.watches import TooManyWatches
 from pyzkserver.testing.recording.exchange import Event, Exchange, Happening
 from pyzkserver.testing.recording.log import Recording
