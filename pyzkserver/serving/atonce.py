@@ -61,20 +61,8 @@ def _set_data(connection: "Connection", data: bytes, pos: int, end: int, xid: in
         return False
     zxid = replica.last_proposed = replica.last_proposed + 1
     content = data[at + 4 : end - 4]
-    growth = len(content) - len(node.data) if node.data else len(content)
-    node.data = content
-    node.mtime = connection.batch_time()
-    node.mzxid = zxid
-    node.version = version + 1
-    node.changed()
-    if tree.digest.touched is not None:
-        tree.digest.touched[path] = node
-    if tree.quotas.paths:
-        tree.quotas.count(tree.nodes, path, 0, growth)
-    tree.data_size += growth
-    reply = _reply(84, xid, zxid, 0) + node.stat_bytes()
-    if tree.watches.data.by_path:
-        tree.watches.data.trigger(path, _DATA_CHANGED, zxid, node.acl)
+    stat = tree.set_data(path, node, content, version + 1, zxid, connection.batch_time())
+    reply = _reply(84, xid, zxid, 0) + stat
     tree.last_zxid = zxid
     if not zxid % LOG_INTERVAL:
         tree.digest.reached(zxid)

@@ -143,26 +143,13 @@ class _Sets(Run):
     __slots__ = ()
 
     def apply(self, replica: Replica, answer: bool) -> None:
-        tree, nodes, time = replica.tree, self.nodes, self.time
-        watches, quotas, connection = tree.watches.data, tree.quotas, self.connection
+        tree, nodes, time, connection = replica.tree, self.nodes, self.time, self.connection
+        set_data = tree.set_data
         for xid, zxid, path, data, version in self.changes:
-            node = nodes[path]
-            size = len(data)
-            growth = size - len(node.data) if node.data else size
-            node.data = data
-            node.mtime = time
-            node.mzxid = zxid
-            node.version = version
-            node.changed()
-            if quotas.paths:
-                quotas.count(nodes, path, 0, growth)
-            tree.data_size += growth
+            stat = set_data(path, nodes[path], data, version, zxid, time)
             tree.last_zxid = zxid
             if not zxid & _MARK:
                 self.pass_by(replica, zxid)
-            stat = node.stat_bytes()
-            if watches.by_path:
-                watches.trigger(path, _DATA_CHANGED, zxid, node.acl)
             if answer:
                 connection.outbox.append(_reply(84, xid, zxid, 0) + stat)
                 connection.queued += 88

@@ -156,23 +156,25 @@ class Node:
 
     def stat_bytes(self) -> bytes:
         """The encoded Stat: 68 bytes."""
-        encoded = self._stat
-        if encoded is None:
-            children = len(self.children) if self.children else 0
-            encoded = self._stat = _STAT.pack(
-                self.czxid,
-                self.mzxid,
-                self.ctime,
-                self.mtime,
-                self.version,
-                # Clients see changes, not creations: a deletion for each child that is no longer here.
-                wrap32(self.cversion * 2 - children),
-                self.aversion,
-                self.shown_owner,
-                len(self.data) if self.data else 0,
-                children,
-                self.pzxid,
-            )
+        return self._stat or self.changed_stat_bytes()
+
+    def changed_stat_bytes(self) -> bytes:
+        """The same, and ``changed`` in one."""
+        children = len(self.children) if self.children else 0
+        encoded = self._stat = _STAT.pack(
+            self.czxid,
+            self.mzxid,
+            self.ctime,
+            self.mtime,
+            self.version,
+            # Clients see changes, not creations: a deletion for each child that is no longer here.
+            wrap32(self.cversion * 2 - children),
+            self.aversion,
+            self.shown_owner,
+            len(self.data) if self.data else 0,
+            children,
+            self.pzxid,
+        )
         return encoded
 
     def listing_bytes(self) -> bytes:

@@ -265,22 +265,30 @@ class DataTree:
                 del self.ephemerals[owner]
 
     def _set_data(self, txn: Transaction, body: SetDataTxn) -> Applied:
-        path, data = body.path or "", body.data
+        path = body.path or ""
         node = self.find(path)
+        return Applied(txn.op, 0, path, self.set_data(path, node, body.data, body.version, txn.zxid, txn.time))
+
+    def set_data(
+        self, path: str, node: Node, data: bytes | None, version: int, zxid: int, time: int
+    ) -> bytes:
+        """A node's data is this from now on, whoever decided it; watchers are told.  Returns the encoded Stat."""
         growth = (len(data) if data else 0) - (len(node.data) if node.data else 0)
         node.data = data
-        node.mtime = txn.time
-        node.mzxid = txn.zxid
-        node.version = body.version
-        node.changed()
-        self._touch("" if path == "/" else path, node)
+        node.mtime = time
+        node.mzxid = zxid
+        node.version = version
+        touched = self.digest.touched
+        if touched is not None:
+            touched["" if path == "/" else path] = node
         if self.quotas.paths:
             self.quotas.count(self.nodes, path, 0, growth)
         self.data_size += growth
-        stat = node.stat_bytes()
-        if self.watches.data.by_path:
-            self.watches.data.trigger(path, _DATA_CHANGED, txn.zxid, node.acl)
-        return Applied(txn.op, 0, path, stat)
+        stat = node.changed_stat_bytes()
+        watches = self.watches.data
+        if watches.by_path:
+            watches.trigger(path, _DATA_CHANGED, zxid, node.acl)
+        return stat
 
     def _reconfigure(self, txn: Transaction, body: SetDataTxn) -> Applied:
         applied = self._set_data(txn, body)
