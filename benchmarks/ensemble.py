@@ -20,20 +20,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 
 import frames
 from client import HOST, Client, four_letter_word
 from load import Load, command_line
-from run import say, table
-from servers import TMPFS, Recipe, Server, add_server_arguments, environment, exit_on_sigterm, recipes, stop
-from startup import Line
+from report import Line, Pair, alternate, arguments, gathered, in_pairs, print_lines
+from run import say
+from servers import TMPFS, Recipe, Server, environment, stop
 from workloads import Shape
 
 MEMBERS = 3
-SECTIONS = ("writes", "forming", "failover", "memory")
 SHAPE = Shape(10, 100)
 PATIENCE = 60.0
 CONFIG = """\
@@ -133,28 +132,9 @@ def wait_for_a_write(ports: Sequence[int], deadline: float, explain: Callable[[]
     raise SystemExit(explain())
 
 
-def alternate(
-    pair: tuple[Recipe, Recipe], repeats: int, line: Line, measure: Callable[[Ensemble], float]
-) -> Line:
-    """Let A and B form in turn, each afresh, and measure; the line with the medians and ratios filled in."""
-    found: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
-        for recipe, values in zip(pair, found, strict=True):
-            with running(recipe) as ensemble:
-                values.append(measure(ensemble))
-            say(f"{line.what}: {recipe.label} {values[-1]:,.1f} {line.unit}")
-    return in_pairs(line, *found)
-
-
-def in_pairs(line: Line, a: Sequence[float], b: Sequence[float]) -> Line:
-    """The line with the medians, and the ratios of neighbours."""
-    ratios = tuple(x / y for x, y in zip(a, b, strict=True))
-    return replace(line, a=median(a), b=median(b), pairs=ratios)
-
-
-def forming(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+def forming(pair: Pair, args: argparse.Namespace) -> Iterator[Line]:
     line = Line("formation from cold", "ms", 0, target=0.5)
-    yield alternate(pair, args.repeats, line, lambda ensemble: ensemble.forming * 1e3)
+    yield alternate(pair, args.repeats, line, running, lambda ensemble: ensemble.forming * 1e3)
 
 
 def failing_over(ensemble: Ensemble) -> float:
@@ -168,9 +148,9 @@ def failing_over(ensemble: Ensemble) -> float:
     return (done - killed) * 1e3
 
 
-def failover(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+def failover(pair: Pair, args: argparse.Namespace) -> Iterator[Line]:
     line = Line("leader killed to the next acknowledged write", "ms", 0, target=0.5)
-    yield alternate(pair, args.repeats, line, failing_over)
+    yield alternate(pair, args.repeats, line, running, failing_over)
 
 
 def resident(ensemble: Ensemble) -> float:
@@ -179,12 +159,12 @@ def resident(ensemble: Ensemble) -> float:
     return mean(member.resident_bytes() for member in ensemble.members) / 2**20
 
 
-def memory(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+def memory(pair: Pair, args: argparse.Namespace) -> Iterator[Line]:
     line = Line("resident memory of a member at rest", "MiB", 0, target=0.5)
-    yield alternate(pair, max(1, args.repeats // 3), line, resident)
+    yield alternate(pair, max(1, args.repeats // 3), line, running, resident)
 
 
-def writes(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+def writes(pair: Pair, args: argparse.Namespace) -> Iterator[Line]:
     """Both ensembles run side by side, and are loaded in turn: what idles costs little."""
     for workload in ("set", "create"):
         with running(pair[0]) as first, running(pair[1]) as second:
@@ -213,31 +193,16 @@ def loaded(ensemble: Ensemble, workload: str, seconds: float) -> tuple[float, fl
     return result.requests_per_second, used / result.requests * 1e6
 
 
-def arguments() -> argparse.Namespace:
-    parser = command_line(__doc__)
-    parser.add_argument("--only", metavar="NAMES", default=",".join(SECTIONS), help=f"({','.join(SECTIONS)})")
-    parser.add_argument("--repeats", type=int, default=5, help="measurements of each (5); a third for memory")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of writing at a time (2)")
-    parser.add_argument("--warmup", type=float, default=8.0, help="seconds of writing before (8)")
-    add_server_arguments(parser)
-    args = parser.parse_args()
-    args.only = args.only.split(",")
-    if unknown := set(args.only) - set(SECTIONS):
-        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
-    return args
+SECTIONS = {"writes": writes, "forming": forming, "failover": failover, "memory": memory}
 
 
 def main() -> None:
-    args = arguments()
-    exit_on_sigterm()
-    # Members keep their data wherever they are: what is not durable is on a tmpfs, and not fsynced.
-    pair = recipes(args)
-    load_before = os.getloadavg()[0]
-    sections = {"writes": writes, "forming": forming, "failover": failover, "memory": memory}
-    lines = [line for name in args.only for line in sections[name](pair, args)]
-    print(f"Load average: {load_before:.1f} before, {os.getloadavg()[0]:.1f} after.\n")
-    head = ["three members", *(recipe.label for recipe in pair), "ratio", "of the pairs", "target"]
-    print(table(head, (line.cells() for line in lines)))
+    parser = command_line(__doc__)
+    parser.add_argument("--repeats", type=int, default=5, help="measurements of each (5); a third for memory")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of writing at a time (2)")
+    parser.add_argument("--warmup", type=float, default=8.0, help="seconds of writing before (8)")
+    args = arguments(parser, SECTIONS)
+    print_lines("three members", args, gathered(SECTIONS, args))
 
 
 if __name__ == "__main__":

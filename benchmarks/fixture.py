@@ -5,7 +5,8 @@ client does no more than that, and is the same for all (in Java where the server
 
 - cycle: one test; for the two that live in a process the first is told apart, for it loads and compiles
 - thousand: 1,000 tests with a fresh server each, ours
-- kazoo: from entering a Server to the first answer that a kazoo client gets, where kazoo is installed
+- kazoo: from entering a Server to the first answer that a kazoo client gets, where kazoo is installed; and what one
+  of its requests takes, recorded and not
 - reset: of a server with 1,000 nodes, of which a test has changed none, all, or added as many
 - together: 200 servers side by side in one process, each of which has answered
 
@@ -24,21 +25,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from load import command_line
+from report import Pair, arguments, gathered
 from run import say, table
-from servers import TMPFS, UNSAFE, add_server_arguments, environment, exit_on_sigterm, recipes, running
+from servers import TMPFS, UNSAFE, environment, running
 from startup import python
 
 HERE = Path(__file__).resolve().parent
-SECTIONS = ("cycle", "thousand", "kazoo", "reset", "together")
 CURATOR_CLASSPATH = "/usr/share/java/curator-test.jar:/usr/share/java/zookeeper.jar"
 
 
-def ours(what: str, count: int) -> list[list[float]]:
+def ours(what: str, count: int) -> Any:
     """One of the functions of fixture_cycles.py, in a process of its own."""
-    found: list[list[float]] = json.loads(python(str(HERE / "fixture_cycles.py"), what, str(count)))
-    return found
+    return json.loads(python(str(HERE / "fixture_cycles.py"), what, str(count)))
 
 
 # --- Curator ------------------------------------------------------------------------------------------------
@@ -92,14 +93,13 @@ def medians(rows: list[list[float]]) -> list[float]:
     return [median(column) for column in zip(*rows, strict=True)]
 
 
-def cycle_rows(args: argparse.Namespace) -> Iterator[Row]:
+def cycle_rows(pair: Pair, args: argparse.Namespace) -> Iterator[Row]:
     mine, java = ours("cycles", args.cycles), curator(args, args.cycles, 1)[:-1]
     say(f"{len(mine)} tests of ours, {len(java)} of Curator's")
     starts, wholes = [], []
-    apache = recipes(args)[1]
     for _ in range(args.processes):
         begun = time.perf_counter()
-        with running(apache, poll=0.001) as server:
+        with running(pair[1], poll=0.001) as server:
             starts.append(server.startup * 1e3)
             server_answered = server.answered
         wholes.append((time.perf_counter() - begun) * 1e3)
@@ -113,25 +113,30 @@ def cycle_rows(args: argparse.Namespace) -> Iterator[Row]:
     yield ["until it is left", ms(here[2]), ms(there[2]), ms(median(wholes))]
 
 
-def thousand_rows(args: argparse.Namespace) -> Iterator[Row]:
+def thousand_rows(_pair: Pair, args: argparse.Namespace) -> Iterator[Row]:
     found = ours("thousand", 1000)
-    total, besides = found  # type: ignore[misc]
+    total, besides = found
     yield ["1,000 tests, a fresh server each", f"{total:.1f} s", "", ""]
     yield ["that without the client's time", f"{besides:.1f} s", "", ""]
 
 
-def kazoo_rows(args: argparse.Namespace) -> Iterator[Row]:
+def kazoo_rows(_pair: Pair, args: argparse.Namespace) -> Iterator[Row]:
     entered, answered = medians(ours("kazoo", args.cycles)[1:])
     yield ["entering to a kazoo client's first answer", ms(answered), "", ""]
     yield ["of which entering", ms(entered), "", ""]
+    rows = ours("request", args.cycles)
+    recorded, bare = medians(rows)
+    yield ["a get of kazoo's, recorded", f"{recorded:.0f} µs", "", ""]
+    yield ["not recorded", f"{bare:.0f} µs", "", ""]
+    yield ["the difference (median of the pairs)", f"{median(a - b for a, b in rows):.1f} µs", "", ""]
 
 
-def reset_rows(args: argparse.Namespace) -> Iterator[Row]:
+def reset_rows(_pair: Pair, args: argparse.Namespace) -> Iterator[Row]:
     for what, times in ours("reset", 50):
-        yield [f"reset, 1,000 nodes: {what}", f"{median(times):.2f} ms", "", ""]  # type: ignore[arg-type]
+        yield [f"reset, 1,000 nodes: {what}", f"{median(times):.2f} ms", "", ""]
 
 
-def together_rows(args: argparse.Namespace) -> Iterator[Row]:
+def together_rows(_pair: Pair, args: argparse.Namespace) -> Iterator[Row]:
     count = args.together
     mine, theirs = ours("together", count), curator(args, 1, count)[-1]
     names = [f"{count} side by side, all answered", "their threads", "descriptors", "resident memory"]
@@ -142,38 +147,27 @@ def together_rows(args: argparse.Namespace) -> Iterator[Row]:
         )
         for row in (mine, theirs)
     ]
-    for name, a, b in zip(names, *shown, strict=True):  # type: ignore[arg-type]
+    for name, a, b in zip(names, *shown, strict=True):
         yield [name, a, b, ""]
 
 
-def arguments() -> argparse.Namespace:
-    parser = command_line(__doc__)
-    parser.add_argument("--only", metavar="NAMES", default=",".join(SECTIONS), help=f"({','.join(SECTIONS)})")
-    parser.add_argument("--cycles", type=int, default=100, help="tests in a process (100)")
-    parser.add_argument("--processes", type=int, default=5, help="Java processes, one after the other (5)")
-    parser.add_argument("--together", type=int, default=200, help="servers side by side (200)")
-    add_server_arguments(parser)
-    args = parser.parse_args()
-    args.only = args.only.split(",")
-    if unknown := set(args.only) - set(SECTIONS):
-        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
-    return args
+SECTIONS = {
+    "cycle": cycle_rows,
+    "thousand": thousand_rows,
+    "kazoo": kazoo_rows,
+    "reset": reset_rows,
+    "together": together_rows,
+}
 
 
 def main() -> None:
-    args = arguments()
-    exit_on_sigterm()
+    parser = command_line(__doc__)
+    parser.add_argument("--cycles", type=int, default=100, help="tests in a process (100)")
+    parser.add_argument("--processes", type=int, default=5, help="Java processes, one after the other (5)")
+    parser.add_argument("--together", type=int, default=200, help="servers side by side (200)")
+    args = arguments(parser, SECTIONS)
     ours("cycles", 1)  # compiles, as an installer does
-    load_before = os.getloadavg()[0]
-    sections = {
-        "cycle": cycle_rows,
-        "thousand": thousand_rows,
-        "kazoo": kazoo_rows,
-        "reset": reset_rows,
-        "together": together_rows,
-    }
-    rows = [row for name in args.only for row in sections[name](args)]
-    print(f"Load average: {load_before:.1f} before, {os.getloadavg()[0]:.1f} after.\n")
+    rows = gathered(SECTIONS, args)
     print(table(["", "pyzkserver", "Curator", "a Java process"], rows))
 
 

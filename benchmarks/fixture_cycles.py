@@ -65,6 +65,27 @@ def kazoo(count: int) -> list[list[float]]:
     return found
 
 
+def request(count: int) -> list[list[float]]:
+    """Microseconds that a get of kazoo's takes, the request being recorded and not, in turn."""
+    from kazoo.client import KazooClient
+
+    found = []
+    with pyzkserver.Server(tree={"/a": b"x" * 128}) as server:
+        client = KazooClient(server.hosts)
+        client.start()
+        for _ in range(count):
+            row = []
+            for server.recording.on in (True, False):
+                begun = time.perf_counter()
+                for _ in range(100):
+                    client.get("/a")
+                row.append((time.perf_counter() - begun) * 1e4)
+            found.append(row)
+        client.stop()
+        client.close()
+    return found
+
+
 def reset(count: int) -> list[tuple[str, list[float]]]:
     """Milliseconds that a reset takes, by what has happened before."""
     names = [f"/top/node{number:04}" for number in range(999)]
@@ -111,7 +132,7 @@ def together(count: int) -> list[float]:
 
 
 MEASUREMENTS: dict[str, Callable[[int], object]] = {
-    each.__name__: each for each in (cycles, thousand, kazoo, reset, together)
+    each.__name__: each for each in (cycles, thousand, kazoo, request, reset, together)
 }
 
 if __name__ == "__main__":

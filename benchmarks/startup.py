@@ -12,24 +12,24 @@ Markdown on stdout, progress on stderr.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 import frames
 from client import Client
 from load import command_line
-from run import say, table
-from servers import Recipe, Server, add_server_arguments, environment, exit_on_sigterm, recipes, running
+from report import Line, Pair, alternate, arguments, gathered, print_lines
+from run import say
+from servers import Recipe, Server, environment, running
 from workloads import DATA, ROOT
 
-SECTIONS = ("start", "rest", "znodes", "embed", "import")
 ZNODES = 100_000
 CHILDREN = 1_000  # of each parent
 
@@ -46,61 +46,17 @@ print(json.dumps([first, *(once() for _ in range(int(sys.argv[1])))]))
 """
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the report; `target` is the most that the ratio (or, where there is no b, a) may be."""
-
-    what: str
-    unit: str
-    a: float
-    b: float | None = None
-    target: float | None = None
-    pairs: tuple[float, ...] = ()  # the ratios of neighbours, where there are several
-    at_least: bool = False  # the target is the least, not the most
-
-    @property
-    def ratio(self) -> float | None:
-        if self.pairs:
-            return median(self.pairs)
-        return self.a / self.b if self.b else None
-
-    def verdict(self) -> str:
-        """✓ or ✗ only where all pairs agree, else ?."""
-        if self.target is None:
-            return ""
-        ratio = self.ratio
-        values = self.pairs or [self.a if ratio is None else ratio]
-        reached = {value >= self.target if self.at_least else value <= self.target for value in values}
-        mark = "?" if len(reached) > 1 else "✓" if True in reached else "✗"
-        return f"{'≥' if self.at_least else '≤'} {self.target:g}{f' {self.unit}' if ratio is None else ''} {mark}"
-
-    def cells(self) -> list[str]:
-        a, b = (f"{value:,.1f} {self.unit}" if value is not None else "–" for value in (self.a, self.b))
-        ratio = f"**{self.ratio:.2f}**" if self.ratio is not None else ""
-        spread = f"{min(self.pairs):.2f}–{max(self.pairs):.2f}" if self.pairs else ""
-        return [self.what, a, b, ratio, spread, self.verdict()]
-
-
-def alternate(
-    pair: tuple[Recipe, Recipe], repeats: int, line: Line, measure: Callable[[Server], float]
-) -> Line:
-    """Start A and B in turn, each afresh, and measure; the line with the medians and ratios filled in."""
-    found: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
-        for recipe, values in zip(pair, found, strict=True):
-            with running(recipe, poll=0.001) as server:
-                values.append(measure(server))
-            say(f"{line.what}: {recipe.label} {values[-1]:,.1f} {line.unit}")
-    ratios = tuple(a / b for a, b in zip(*found, strict=True))
-    return replace(line, a=median(found[0]), b=median(found[1]), pairs=ratios)
-
-
-def start_lines(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+def start_lines(pair: Pair, args: argparse.Namespace) -> Iterator[Line]:
     for recipe in pair:
         with running(recipe):
             pass  # fills the disk's cache, and Python's of compiled modules
     line = Line("start to first answered request", "ms", 0, target=0.25)
-    yield alternate(pair, args.repeats, line, lambda server: server.startup * 1e3)
+    yield alternate(pair, args.repeats, line, watched, lambda server: server.startup * 1e3)
+
+
+def watched(recipe: Recipe) -> AbstractContextManager[Server]:
+    """Running, and seen to answer to the millisecond."""
+    return running(recipe, poll=0.001)
 
 
 def at_rest(server: Server) -> int:
@@ -109,10 +65,10 @@ def at_rest(server: Server) -> int:
     return server.resident_bytes()
 
 
-def rest_lines(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+def rest_lines(pair: Pair, args: argparse.Namespace) -> Iterator[Line]:
     repeats = max(1, args.repeats // 3)
     line = Line("resident at rest", "MiB", 0, target=0.5)
-    yield alternate(pair, repeats, line, lambda server: at_rest(server) / 2**20)
+    yield alternate(pair, repeats, line, watched, lambda server: at_rest(server) / 2**20)
 
 
 @dataclass(frozen=True)
@@ -124,7 +80,7 @@ class Growth:
     collected: int | None
 
 
-def znode_lines(pair: tuple[Recipe, Recipe], args: argparse.Namespace) -> Iterator[Line]:
+def znode_lines(pair: Pair, args: argparse.Namespace) -> Iterator[Line]:
     a, b = (growth(recipe) for recipe in pair)
     each = [(g.after - g.before) / ZNODES for g in (a, b)]
     yield Line(f"resident with {ZNODES:,} znodes", "MiB", a.after / 2**20, b.after / 2**20)
@@ -187,7 +143,7 @@ def python(*words: str) -> str:
     return done.stdout
 
 
-def embed_lines(_pair: tuple[Recipe, Recipe], _args: argparse.Namespace) -> Iterator[Line]:
+def embed_lines(_pair: Pair, _args: argparse.Namespace) -> Iterator[Line]:
     first, *times = json.loads(python("-c", EMBED, "50"))
     yield Line(
         "Server entered and left, imported before (median of 50)",
@@ -199,7 +155,7 @@ def embed_lines(_pair: tuple[Recipe, Recipe], _args: argparse.Namespace) -> Iter
     yield Line("the first in a process, with what it imports late", "ms", first[1] * 1e3)
 
 
-def import_lines(_pair: tuple[Recipe, Recipe], _args: argparse.Namespace) -> Iterator[Line]:
+def import_lines(_pair: Pair, _args: argparse.Namespace) -> Iterator[Line]:
     def timed(code: str) -> float:
         begin = time.perf_counter()
         python("-c", code)
@@ -212,37 +168,24 @@ def import_lines(_pair: tuple[Recipe, Recipe], _args: argparse.Namespace) -> Ite
     )
 
 
-def arguments() -> argparse.Namespace:
+SECTIONS = {
+    "start": start_lines,
+    "rest": rest_lines,
+    "znodes": znode_lines,
+    "embed": embed_lines,
+    "import": import_lines,
+}
+
+
+def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--only", metavar="NAMES", default=",".join(SECTIONS), help=f"({','.join(SECTIONS)})")
     parser.add_argument(
         "--repeats", type=int, default=9, help="starts of each server (9); a third for memory"
     )
     parser.add_argument("--json", type=Path, metavar="FILE")
-    add_server_arguments(parser)
-    args = parser.parse_args()
-    args.only = args.only.split(",")
-    if unknown := set(args.only) - set(SECTIONS):
-        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
-    return args
-
-
-def main() -> None:
-    args = arguments()
-    exit_on_sigterm()
-    pair = recipes(args)
-    load_before = os.getloadavg()[0]
-    sections = {
-        "start": start_lines,
-        "rest": rest_lines,
-        "znodes": znode_lines,
-        "embed": embed_lines,
-        "import": import_lines,
-    }
-    lines = [line for name in args.only for line in sections[name](pair, args)]
-    print(f"Load average: {load_before:.1f} before, {os.getloadavg()[0]:.1f} after.\n")
-    head = ["", *(recipe.label for recipe in pair), "ratio", "of the pairs", "target"]
-    print(table(head, (line.cells() for line in lines)))
+    args = arguments(parser, SECTIONS)
+    lines = gathered(SECTIONS, args)
+    print_lines("", args, lines)
     if args.json:
         found = [{**asdict(line), "ratio": line.ratio} for line in lines]
         args.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
