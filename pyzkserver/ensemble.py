@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from .serving.port import reserve
 from .storage.datadir import LOCK_FILE
 from .storage.disk import RealDisk
 
@@ -232,18 +233,11 @@ class _LocalEnsemble:
 
 
 def _reserved(port: int) -> socket.socket:
-    """A port that nobody else gets: bound, and not listened on, so that a member may bind it as well.
-
-    Raises OSError where somebody has it.
-    """
-    reserved = socket.socket()
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """A port that nobody but a member gets.  Raises OSError where somebody has it."""
     try:
-        reserved.bind(("127.0.0.1", port))
+        return reserve(port)
     except OSError as error:
-        reserved.close()
         raise OSError(f"port {port} is taken ({error.strerror}): choose others with --port N") from None
-    return reserved
 
 
 def _port_of(reserved: socket.socket) -> int:

@@ -13,7 +13,7 @@ from .epoll_plane import EpollPlane
 from .service import Service
 from .task_plane import TaskPlane
 
-__all__ = ["PortUnavailable", "data_plane", "listen"]
+__all__ = ["PortUnavailable", "data_plane", "listen", "reserve"]
 
 _DEFAULT_BACKLOG = 511
 """Connections that wait to be accepted.  Apache leaves it to Java: 50, too few for a burst of clients."""
@@ -42,6 +42,22 @@ def listen(host: Host, config: Config, address: str, port: int) -> socket.socket
         raise PortUnavailable(
             f"cannot listen on {where}: {error.strerror or error}; see --host and clientPortAddress"
         ) from error
+
+
+def reserve(port: int, address: str = "127.0.0.1") -> socket.socket:
+    """Keep a port for a server that is not there yet, or any more: connections are refused until it listens.
+
+    The socket is bound and does not listen, so the server's own may be bound there as well (SO_REUSEADDR; on Linux
+    it may even listen meanwhile).  0 takes any that is free.  Raises OSError where somebody has it.
+    """
+    reserved = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        reserved.bind((address, port))
+    except OSError:
+        reserved.close()
+        raise
+    return reserved
 
 
 def data_plane(service: Service, admission: Admission) -> EpollPlane | TaskPlane:

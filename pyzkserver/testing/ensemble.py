@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pyzkserver.config import FOUR_LETTER_WORDS, Config
-from pyzkserver.serving.port import PortUnavailable
+from pyzkserver.serving.port import PortUnavailable, reserve
 from pyzkserver.storage.memory_disk import MemoryDisk
 from pyzkserver.wire.election import ServerState
 
@@ -244,20 +244,13 @@ class Ensemble(Formation):
 
 
 def _reserved(number: int = 0) -> socket.socket:
-    """A port that stays this ensemble's while a member is down: bound, and not listened on.
-
-    The member's own socket may be bound there as well (SO_REUSEADDR), since only one of them listens.
-    """
-    port = socket.socket()
-    port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """A port that stays this ensemble's while a member is down."""
     try:
-        port.bind(("127.0.0.1", number))
+        return reserve(number)
     except OSError as error:
-        port.close()
         raise PortUnavailable(
             f"another program has taken 127.0.0.1:{number} meanwhile: {error.strerror}"
         ) from error
-    return port
 
 
 def _let_go(ports: list[socket.socket]) -> None:

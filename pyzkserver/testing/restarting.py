@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyzkserver.config import Config
+from pyzkserver.serving.port import reserve
 
 from .clock import MovableHost
 from .contents import State
@@ -91,15 +92,10 @@ class Restarting(Keeping):
 
 def _reserve(config: Config, port: int) -> socket.socket | None:
     """A socket that keeps the port from being given to somebody else, and that refuses connections."""
-    family = socket.AF_INET6 if ":" in config.client_port_address else socket.AF_INET
-    reserved = socket.socket(family, socket.SOCK_STREAM)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        reserved.bind((config.client_port_address, port))
+        return reserve(port, config.client_port_address)
     except OSError:
-        reserved.close()  # whoever has it now, has it: starting again will say so
-        return None
-    return reserved
+        return None  # whoever has it now, has it: starting again will say so
 
 
 def _close(reserved: socket.socket | None) -> None:
