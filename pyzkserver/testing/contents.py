@@ -136,8 +136,10 @@ def _enter(path: str, znode: Znode, found: dict[str, Znode]) -> None:
 def _znode(value: Any, path: str) -> Znode:
     znode = value if isinstance(value, Znode) else Znode(data=value)
     if znode.data is not None and not isinstance(znode.data, str | bytes):
+        quote = " (numbers, and on, off, yes, no in YAML, become text in quotes)"
         raise ContentsError(
             f"{path}: {znode.data!r} is no data: that is bytes, text, None, a Znode, or a mapping of children"
+            + (quote if isinstance(znode.data, int | float) else "")
         )
     if znode.ttl is not None and (znode.container or ttl_owner(znode.ttl) is None):
         kind = "a container has no ttl" if znode.container else "that is from 1 to 1,099,511,627,775 ms"

@@ -179,6 +179,12 @@ FILES: list[tuple[str, str, str]] = [
     ("a.json", "[1]", r"a\.json: this is neither a dump nor"),
     ("a.json", '{"/a": ', r"a\.json: line 1, column 8: this cannot be read as JSON"),
     ("a.yaml", "/a: [1]\n", r"a\.yaml: /a: \[1\] is no data"),
+    (
+        "a.yaml",
+        "/a: on\n",
+        r"a\.yaml: /a: True is no data: .*\(numbers, and on, off, .* become text in quotes\)",
+    ),
+    ("a.json", '{"/a": 1}', r"a\.json: /a: 1 is no data: .* in quotes"),
     ("a.json", '{"format": "pyzkserver dump", "version": 1}', r"a\.json: \$: there is no root"),
     ("snapshot.1", "nothing", r"snapshot\.1: "),
 ]
