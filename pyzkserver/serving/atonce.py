@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from pyzkserver.state.acl import OPEN_ACL
 from pyzkserver.state.digest import LOG_INTERVAL
 from pyzkserver.state.node import Node
-from pyzkserver.wire.records import EventType
 from pyzkserver.wire.requests import CreateRequest, OpCode
 
 from .fastpath import FAST
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["FAST_AT_ONCE"]
 
 _WRITE, _MAY_CREATE = 2, 4
-_DATA_CHANGED = EventType.NODE_DATA_CHANGED
-_CREATED = EventType.NODE_CREATED
-_CHILDREN_CHANGED = EventType.NODE_CHILDREN_CHANGED
 _LAST_VERSION = 0x7FFF_FFFF  # the next one is below zero, as Java counts
 
 _int = Struct(">i").unpack_from
@@ -120,22 +116,8 @@ def _created(connection: "Connection", data: bytes, pos: int, end: int) -> tuple
     if session is None or session.closing or parent.cversion == _LAST_VERSION:
         return None
     zxid = replica.last_proposed = replica.last_proposed + 1
-    content = data[at + 4 : stop]
-    parent.cversion += 1
-    parent.pzxid = zxid
-    parent.add_child(name)
-    node = nodes[path] = Node(content, OPEN_ACL, zxid, connection.batch_time())
-    tree.data_size += len(path) + len(content)
-    if tree.digest.touched is not None:
-        tree.digest.touched[parent_path] = parent
-        tree.digest.touched[path] = node
-    if tree.quotas.paths:
-        tree.quotas.count(tree.nodes, path, 1, len(content))
-    watches = tree.watches
-    if watches.data.by_path:
-        watches.data.trigger(path, _CREATED, zxid, OPEN_ACL)
-    if watches.child.by_path:
-        watches.child.trigger(parent_path, _CHILDREN_CHANGED, zxid, parent.acl)
+    node = Node(data[at + 4 : stop], OPEN_ACL, zxid, connection.batch_time())
+    tree.add_node(path, node, parent_path, parent, name, parent.cversion + 1)
     tree.last_zxid = zxid
     if not zxid % LOG_INTERVAL:
         tree.digest.reached(zxid)

@@ -19,7 +19,6 @@ from pyzkserver.state.digest import LOG_INTERVAL
 from pyzkserver.state.node import Node
 from pyzkserver.state.pending import PendingNode
 from pyzkserver.storage.txncodec import HEADER, encode_digest
-from pyzkserver.wire.records import EventType
 from pyzkserver.wire.requests import CreateRequest, OpCode
 
 if TYPE_CHECKING:
@@ -31,9 +30,6 @@ _WRITE, _MAY_CREATE = 2, 4
 _SET_DATA = int(OpCode.SET_DATA)
 _CREATE = int(OpCode.CREATE)
 _CREATE2 = int(OpCode.CREATE2)
-_DATA_CHANGED = EventType.NODE_DATA_CHANGED
-_CREATED = EventType.NODE_CREATED
-_CHILDREN_CHANGED = EventType.NODE_CHILDREN_CHANGED
 
 _LAST_VERSION = 0x7FFF_FFFF
 _MARK = LOG_INTERVAL - 1
@@ -175,31 +171,18 @@ class _Creates(Run):
 
     def apply(self, replica: Replica, answer: bool) -> None:
         tree, nodes = replica.tree, self.nodes
-        watches, quotas, connection = tree.watches, tree.quotas, self.connection
+        add_node, connection = tree.add_node, self.connection
         current = None
         for xid, zxid, op, path, raw, parent_path, name, node, cversion in self.changes:
             if parent_path is not current:
-                current = parent_path
-                parent = nodes[parent_path]
-                children = parent.changing_children()
-            parent.cversion = cversion
-            parent.pzxid = zxid
-            children[name] = None
-            nodes[path] = node
-            size = len(node.data)
-            tree.data_size += len(path) + size
-            if quotas.paths:
-                quotas.count(nodes, path, 1, size)
+                current, parent = parent_path, nodes[parent_path]
+            add_node(path, node, parent_path, parent, name, cversion)
             tree.last_zxid = zxid
             if not zxid & _MARK:
                 self.pass_by(replica, zxid)
             reply = _reply(16 + len(raw), xid, zxid, 0) + raw if op == _CREATE else b""
             if op == _CREATE2:
                 reply = b"".join((_reply(84 + len(raw), xid, zxid, 0), raw, node.stat_bytes()))
-            if watches.data.by_path:
-                watches.data.trigger(path, _CREATED, zxid, node.acl)
-            if watches.child.by_path:
-                watches.child.trigger(parent_path, _CHILDREN_CHANGED, zxid, parent.acl)
             if answer:
                 connection.outbox.append(reply)
                 connection.queued += len(reply)

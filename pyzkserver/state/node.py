@@ -133,14 +133,11 @@ class Node:
 
     def add_child(self, name: str) -> None:
         """Enter a child.  The counters are the tree's business."""
-        self.changing_children()[name] = None
-
-    def changing_children(self) -> dict[str, None]:
-        """The names, for children to be entered at once, before anything asks for an encoding."""
         self._listing = self._stat = None
-        if self.children is None:
-            self.children = {}
-        return self.children
+        children = self.children
+        if children is None:
+            children = self.children = {}
+        children[name] = None
 
     def remove_child(self, name: str) -> None:
         """Strike a child off, if it is there."""

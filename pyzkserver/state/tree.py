@@ -175,33 +175,42 @@ class DataTree:
             raise ZooKeeperError(ErrorCode.NO_NODE, path)
         if path in self.nodes:
             self._replayed_create(path, parent_path, parent, acl, body.parent_c_version, txn.zxid)
-        data, zxid, cversion = body.data, txn.zxid, body.parent_c_version
+        node = Node(body.data, acl, txn.zxid, txn.time, 0, owner)
+        if owner:
+            self._enter_owner(path, owner, node, shown_owner)
+        stat = node.stat_bytes() if txn.op != _PLAIN_CREATE else None  # a zookeeper_stats: before it counts
+        cversion = body.parent_c_version
         if cversion == -1:
             cversion = wrap32(parent.cversion + 1)
+        self.add_node(path, node, parent_path, parent, name, cversion)
+        return Applied(txn.op, 0, path, stat)
+
+    def add_node(
+        self, path: str, node: Node, parent_path: str, parent: Node, name: str, cversion: int
+    ) -> None:
+        """There is this node from now on, whoever decided it; watchers are told.  ``cversion``: the parent's."""
+        zxid, size = node.czxid, len(node.data) if node.data else 0
         if cversion > parent.cversion:
             # A log that is replayed over a newer snapshot must not turn the counters back.
             parent.cversion = cversion
             parent.pzxid = zxid
         parent.add_child(name)
-        node = self.nodes[path] = Node(data, acl, zxid, txn.time, 0, owner)
-        self.data_size += len(path) + (len(data) if data else 0)
-        if owner:
-            self._enter_owner(path, owner, node, shown_owner)
+        self.nodes[path] = node
+        self.data_size += len(path) + size
         touched = self.digest.touched
         if touched is not None:
             touched[parent_path] = parent
             touched[path] = node
-        stat = node.stat_bytes() if txn.op != _PLAIN_CREATE else None  # a zookeeper_stats: before it counts
+        quotas = self.quotas
         if name in _QUOTA_NAMES and parent_path.startswith(QUOTA_NODE):
-            self.quotas.node_created(self.nodes, parent_path, name)
-        if self.quotas.paths:
-            self.quotas.count(self.nodes, path, 1, len(data) if data else 0)
+            quotas.node_created(self.nodes, parent_path, name)
+        if quotas.paths:
+            quotas.count(self.nodes, path, 1, size)
         watches = self.watches
         if watches.data.by_path:
-            watches.data.trigger(path, _CREATED, zxid, acl)
+            watches.data.trigger(path, _CREATED, zxid, node.acl)
         if watches.child.by_path:
             watches.child.trigger(parent_path or "/", _CHILDREN_CHANGED, zxid, parent.acl)
-        return Applied(txn.op, 0, path, stat)
 
     def _replayed_create(
         self, path: str, parent_path: str, parent: Node, acl: Acl, cversion: int, zxid: int
@@ -267,7 +276,9 @@ class DataTree:
     def _set_data(self, txn: Transaction, body: SetDataTxn) -> Applied:
         path = body.path or ""
         node = self.find(path)
-        return Applied(txn.op, 0, path, self.set_data(path, node, body.data, body.version, txn.zxid, txn.time))
+        return Applied(
+            txn.op, 0, path, self.set_data(path, node, body.data, body.version, txn.zxid, txn.time)
+        )
 
     def set_data(
         self, path: str, node: Node, data: bytes | None, version: int, zxid: int, time: int
