@@ -25,7 +25,6 @@ from pyzkserver.wire.quorum import (
     short_packet,
     split_activation,
 )
-from pyzkserver.wire.quorum_stream import PacketReader
 from pyzkserver.wire.requests import OpCode
 
 from .activation import Activation, configuration_in

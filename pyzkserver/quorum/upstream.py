@@ -9,7 +9,8 @@ from typing import NoReturn
 
 import trio
 
-from pyzkserver.wire.quorum import Packet, PacketReader
+from pyzkserver.wire.quorum import Packet
+from pyzkserver.wire.quorum_stream import PacketReader
 
 from .ends import LeaderLost
 from .local import Local
