@@ -18,10 +18,11 @@ def session_id_of(whom: Any) -> int:
         return to_signed(whom)
     if hasattr(whom, "session_id"):
         return session_id_of(whom.session_id)
-    if hasattr(whom, "client_id"):  # kazoo: (session id, password)
-        if whom.client_id is None or not whom.client_id[0]:
-            raise ValueError(f"{whom!r} has no session: it is not started, or was stopped")
-        return session_id_of(whom.client_id[0])
+    if hasattr(whom, "client_id"):  # kazoo: (session id, password), and None between two connections
+        session_id = whom.client_id[0] if whom.client_id is not None else getattr(whom, "_session_id", None)
+        if not session_id:
+            raise ValueError(f"{whom!r} has no session: it is not started, was stopped, or has lost it")
+        return session_id_of(session_id)
     raise TypeError(f"{whom!r} is no session: name it by its id, a kazoo client, or what sessions() lists")
 
 

@@ -138,6 +138,17 @@ def test_what_is_no_session_is_told(server: pyzkserver.Server) -> None:
         pyzkserver.Server().advance(1)
 
 
+def test_a_client_between_two_connections_is_known(server: pyzkserver.Server, client: KazooClient) -> None:
+    """It names its session all the same: that is whom one wants to expire."""
+    client.create("/mine", ephemeral=True)
+    with server.faults.refuse_connections() as refused:
+        server.faults.disconnect(client)
+        refused.wait_hit()
+        assert client.client_id is None
+        server.advance(20, expire=client)
+        assert paths(server) == set()
+
+
 def test_a_session_that_is_not_there_is_told(server: pyzkserver.Server, client: KazooClient) -> None:
     """A mistyped id expires nobody, and a test that says otherwise proves nothing; the clock does not move."""
     before = server.run(server.running.service.host.wall_ms)
