@@ -160,7 +160,7 @@ def data_text(data: bytes | None, limit: int | None = 60) -> str:
         shown = data.hex() if limit is None or len(data) <= limit // 2 else f"{data[: limit // 2].hex()}…"
     else:
         shown = repr(text) if limit is None or len(text) <= limit else f"{text[:limit]!r}…"
-    return f"{len(data)} bytes {shown}"
+    return f"{counted(len(data), 'byte')} {shown}"
 
 
 def path_text(path: str | None) -> str:

@@ -239,7 +239,7 @@ def test_an_ensemble(installed: pytest.Pytester) -> None:  # noqa: F811
         "--strict-markers",
     )
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*- ZooKeeper member 1 -*", "  /b  1 bytes '2'", "*- ZooKeeper member 2 -*"])
+    result.stdout.fnmatch_lines(["*- ZooKeeper member 1 -*", "  /b  1 byte '2'", "*- ZooKeeper member 2 -*"])
 
 
 def test_side_by_side_with_xdist(installed: pytest.Pytester) -> None:  # noqa: F811

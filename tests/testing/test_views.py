@@ -101,8 +101,8 @@ def test_describe(server: pyzkserver.Server, client: KazooClient) -> None:
     client.get("/z", watch=print)
     text, me = server.describe(), client.client_id[0]
     assert text.splitlines()[0] == f"{server.hosts}, 5 znodes:"
-    assert f"  /app/mine  1 bytes ff  ephemeral of 0x{me:x}" in text
-    assert "  /app/a  1 bytes '3'" in text
+    assert f"  /app/mine  1 byte ff  ephemeral of 0x{me:x}" in text
+    assert "  /app/a  1 byte '3'" in text
     assert "1 session:\n" in text
     assert f"  0x{me:x}  connected from 127.0.0.1:" in text
     assert f"1 watch:\n  /z  data, of 0x{me:x}" in text
@@ -128,9 +128,9 @@ def test_assert_tree(server: pyzkserver.Server) -> None:
         "the tree below / is not as expected (- missing, + not expected, ! other data):",
         "  ! /app/a",
         "      expected 5 bytes 'other'",
-        "      found    1 bytes '3'",
-        "  + /app/b  1 bytes '2'",
-        "  - /app/c  1 bytes 'x'",
+        "      found    1 byte '3'",
+        "  + /app/b  1 byte '2'",
+        "  - /app/c  1 byte 'x'",
     ]
     with pytest.raises(
         AssertionError, match=r"/ap does not exist: / has app, z, zookeeper; did you mean app\?"
@@ -150,9 +150,9 @@ def test_assert_exists_and_missing(server: pyzkserver.Server) -> None:
         server.assert_missing("/app")
     assert complaint(caught) == [
         "/app should not exist, but it does:",
-        "  /app  1 bytes '1'",
-        "  /app/a  1 bytes '3'",
-        "  /app/b  1 bytes '2'",
+        "  /app  1 byte '1'",
+        "  /app/a  1 byte '3'",
+        "  /app/b  1 byte '2'",
     ]
 
 
@@ -163,7 +163,7 @@ def test_assert_data_and_children(server: pyzkserver.Server) -> None:
     server.assert_children("/app", ["b", "a"])
     with pytest.raises(AssertionError) as caught:
         server.assert_data("/app", None)
-    assert complaint(caught)[1:] == ["      expected null", "      found    1 bytes '1'"]
+    assert complaint(caught)[1:] == ["      expected null", "      found    1 byte '1'"]
     with pytest.raises(AssertionError) as caught:
         server.assert_children("/app", ["a", "c"])
     assert complaint(caught)[1:] == ["  - c", "  + b"]

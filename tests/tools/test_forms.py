@@ -149,6 +149,7 @@ def test_data_for_people() -> None:
     assert forms.data_text(b"") == "empty"
     assert forms.data_text(b"a\n\x1b") == "3 bytes 'a\\n\\x1b'"
     assert forms.data_text(b"\xff\x00") == "2 bytes ff00"
+    assert forms.data_text(b"x") == "1 byte 'x'"
     assert forms.data_text(b"x" * 61) == f"61 bytes '{'x' * 60}'…"
     assert forms.data_text(b"x" * 61, None) == f"61 bytes '{'x' * 61}'"
     assert forms.data_text(b"\xff" * 31) == f"31 bytes {'ff' * 30}…"

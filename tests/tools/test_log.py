@@ -53,9 +53,9 @@ SAMPLES = [
     (
         '{"op": "create", "path": "/a", "data": {"base64": "/w=="}, "acl": ["digest:u:h:r"], "ephemeral": true,'
         ' "parentCVersion": 3}',
-        "create /a 1 bytes ff acl digest:u:h:r ephemeral parentCVersion 3",
+        "create /a 1 byte ff acl digest:u:h:r ephemeral parentCVersion 3",
     ),
-    ('{"op": "createTTL", "path": "/a", "data": "x", "ttl": 60000}', "createTTL /a 1 bytes 'x' ttl 60000 ms"),
+    ('{"op": "createTTL", "path": "/a", "data": "x", "ttl": 60000}', "createTTL /a 1 byte 'x' ttl 60000 ms"),
     ('{"op": "createContainer", "path": "/a", "data": null}', "createContainer /a null parentCVersion"),
     ('{"op": "delete", "path": "/a"}', "delete /a digest 0x"),
     ('{"op": "setData", "path": "/a", "data": "", "version": 4}', "setData /a empty version 4 digest"),
