@@ -29,7 +29,10 @@ def mastered(ensemble: Ensemble) -> EnsembleMember:
     ensemble.wait_until(lambda: ensemble[4].mode == "observer", "the observer to serve")
     master = observes_by(ensemble)
     assert master is not None
-    assert master.mode == "follower"
+    if master.mode != "follower":
+        # On a busy machine no follower may have served it in time, and it went to the leader.
+        ensemble[4].restart()
+        return mastered(ensemble)
     return master
 
 
