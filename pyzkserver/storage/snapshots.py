@@ -21,12 +21,12 @@ logger = logging.getLogger("pyzkserver.storage")
 _ASIDE = "unfinished."
 """Before the name of a snapshot that is being written: nobody, Apache's server included, takes it for one."""
 
-_STEP = 256 << 10
+_STEP = 128 << 10
 """Bytes that are synced at a time.  The log's sync may have to wait until the disk has taken as much."""
-_REST = 0.02
+_REST = 0.01
 """Seconds between two of those: the disk is the log's, and a snapshot has time."""
-_AT_EASE = 50_000
-"""Transactions that may at least come while one is taken: to replay them does not take a second."""
+_AT_EASE = 100_000
+"""Transactions that may at least come while one is taken: to replay them takes about a second."""
 _NODE = 80
 """Bytes that a snapshot has for a node beside its path and data."""
 
