@@ -1,9 +1,15 @@
 """What holds for all tests: hypothesis repeats itself exactly, and judges no machine by its speed."""
 
+import contextlib
 import os
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# pytester takes out of sys.modules again what a run within the process was the first to import.  That must not be
+# yaml: its part in C cannot be imported twice, and would take nothing for a mapping.
+with contextlib.suppress(ImportError):
+    import yaml  # noqa: F401
 
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
