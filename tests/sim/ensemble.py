@@ -13,14 +13,16 @@ from typing import Any
 import trio
 from storage.histories import appearance
 
+from pyzkserver.quorum.history import History
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
+from pyzkserver.storage.recovery import Recovered
 from pyzkserver.wire.requests import OpCode
 
 from . import faults, shapes
 from .addresses import OBSERVER_MASTER_PORT, client_address, member_address
 from .ensemble_client import REGISTERS, EnsembleClient, furnish
-from .history import History
+from .history import History as Book
 from .host import seeded_run
 from .invariants import Checker
 from .member import SimMember
@@ -83,7 +85,7 @@ class World:
         self.commit_log_count = commit_log_count or random.choice((2, 6, 20, 500))
         groups = None if majority else shapes.any_groups(random, self.voters)
         self.configuration = shapes.configuration_of(self.voters, self.observers, groups)
-        self.history = History()
+        self.history = Book()
         self.transcript = Transcript()
         self.counts: Counter[str] = Counter()
         self.mended = False
@@ -322,7 +324,7 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
 @contextmanager
 def _applied(checker: Checker) -> Any:
     """Let the checker hear of everything that any tree applies."""
-    apply = DataTree.apply
+    apply, take = DataTree.apply, History._take
 
     def watched(tree: DataTree, txn: Transaction) -> Any:
         before = tree.last_zxid
@@ -330,11 +332,17 @@ def _applied(checker: Checker) -> Any:
         checker.applied(tree, txn, before)
         return applied
 
+    def taken(history: History, recovered: Recovered) -> None:
+        take(history, recovered)
+        checker.recovered(history.tree)
+
     DataTree.apply = watched  # type: ignore[method-assign]
+    History._take = taken  # type: ignore[method-assign]
     try:
         yield
     finally:
         DataTree.apply = apply  # type: ignore[method-assign]
+        History._take = take  # type: ignore[method-assign]
 
 
 def live(seed: int, world: World | None = None, **shape: Any) -> World:

@@ -304,6 +304,11 @@ class Checker:
         if self._digests.setdefault(zxid, digest) != digest:
             self.violated("Agreement", f"after 0x{zxid:x} the tree of {whose} is another one than elsewhere")
 
+    def recovered(self, tree: DataTree) -> None:
+        """A tree was read from a disk; where that was a snapshot alone, nothing was applied to it."""
+        if tree.last_zxid & COUNTER:
+            self._last[id(tree)] = (tree, tree.last_zxid)
+
     def _resolve(self, tree: DataTree, zxid: int) -> int | None:
         """The last transaction of a tree that is at ``zxid``.
 
