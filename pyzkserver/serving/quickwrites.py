@@ -180,10 +180,11 @@ class _Creates(Run):
             tree.last_zxid = zxid
             if not zxid & _MARK:
                 self.pass_by(replica, zxid)
-            reply = _reply(16 + len(raw), xid, zxid, 0) + raw if op == _CREATE else b""
-            if op == _CREATE2:
-                reply = b"".join((_reply(84 + len(raw), xid, zxid, 0), raw, node.stat_bytes()))
             if answer:
+                if op == _CREATE:
+                    reply = _reply(16 + len(raw), xid, zxid, 0) + raw
+                else:
+                    reply = b"".join((_reply(84 + len(raw), xid, zxid, 0), raw, node.stat_bytes()))
                 connection.outbox.append(reply)
                 connection.queued += len(reply)
 
