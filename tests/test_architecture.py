@@ -31,7 +31,8 @@ FROM_STORAGE_UPWARDS = {"host"}
 # What decides, and what only knows bytes, is plain synchronous code: it is told the time, and does no I/O.
 PURE = ["wire", "state"]
 PURE += [
-    f"storage.{name}" for name in ("logfile", "txncodec", "snapfile", "snaplayout", "snapreader", "snapcodec")
+    f"storage.{name}"
+    for name in ("logfile", "txncodec", "snapfile", "snaplayout", "snapreader", "snapbytes", "snapcodec")
 ]
 PURE += [
     f"quorum.{name}"

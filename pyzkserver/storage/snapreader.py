@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError  # noqa: N812
-from typing import Final, NoReturn
-from zlib import adler32, crc32
+from typing import Final
+from zlib import crc32
 
 from pyzkserver.state.acl import OPEN_ACL, Acl, intern
 from pyzkserver.state.digest import node_digest
@@ -19,7 +19,7 @@ from pyzkserver.state.paths import LIMIT_NODE, PROC_NODE, QUOTA_NODE, STAT_NODE
 from pyzkserver.state.tree import DataTree
 from pyzkserver.wire.jute import DecodeError, decode_string
 
-from .damage import SnapshotDamaged
+from .snapbytes import PushedBytes
 from .snaplayout import (
     COUNT,
     END_OF_NODES,
@@ -38,7 +38,6 @@ from .snaplayout import (
 
 __all__ = ["Snapshot", "SnapshotReader"]
 
-_LARGEST: Final = 1 << 28  # bytes: a length beyond it is a damaged one, and nothing is gathered for it
 _LONGEST_ENDING: Final = 1024  # bytes
 _COUNTED: Final = Struct(">qqqqqiiiq").pack  # state.digest: what of a stat is in the digest, in its order
 _NOT_COUNTED: Final = PROC_NODE + "/"
@@ -62,7 +61,7 @@ class Snapshot:
     """
 
 
-class SnapshotReader:
+class SnapshotReader(PushedBytes):
     """Fills a tree with a snapshot that comes in chunks.
 
     The tree should be one that nobody uses yet: it is emptied first, and if anything is raised it is of no
@@ -71,6 +70,7 @@ class SnapshotReader:
     """
 
     def __init__(self, tree: DataTree, *, sealed: bool = True) -> None:
+        super().__init__()
         self.snapshot = Snapshot()
         self.done = False
         """All nodes are there.  What is fed after that is the ending of a file, or none of the snapshot."""
@@ -81,16 +81,6 @@ class SnapshotReader:
         self._digesting = tree.digest.enabled
         self._digest_sum = 0
         self._count = 0
-        # Everything before _at is read, everything before _summed is in _checksum.
-        self._data = b""
-        self._base = 0
-        self._at = 0
-        self._summed = 0
-        self._checksum = 1
-        # Chunks that were not looked at, until there are _needed bytes together with those in _data.
-        self._chunks: list[bytes] = []
-        self._have = 0
-        self._needed = 0
         self._part: Callable[[], bool] = self._read_header if sealed else self._read_session_count
 
     @property
@@ -123,44 +113,6 @@ class SnapshotReader:
             except ValueError as reason:
                 self._fail(str(reason))
         return self.snapshot
-
-    # the bytes
-
-    def _gather(self) -> None:
-        self._sum_up()
-        self._base += self._at
-        self._data = b"".join((self._data[self._at :], *self._chunks))
-        self._chunks.clear()
-        self._at = self._summed = 0
-
-    def _sum_up(self) -> int:
-        """The checksum of everything before ``_at``."""
-        self._checksum = adler32(memoryview(self._data)[self._summed : self._at], self._checksum)
-        self._summed = self._at
-        return self._checksum
-
-    def _wait(self, size: int = 0) -> bool:
-        """Read on when there are ``size`` bytes from here, or else anything more."""
-        if size > _LARGEST:
-            self._fail(f"a length of {size}")
-        self._needed = max(size, len(self._data) - self._at + 1)
-        return False
-
-    def _wait_or_fail(self, reason: DecodeError) -> bool:
-        """A record that cannot be decoded is mostly one that is not there as a whole."""
-        if len(self._data) - self._at > _LARGEST:
-            self._fail(str(reason))
-        return self._wait()
-
-    def _fail(self, reason: str, at: int | None = None) -> NoReturn:
-        raise SnapshotDamaged(self._base + (self._at if at is None else at), reason)
-
-    def _take(self, layout: Struct) -> tuple[int, ...] | None:
-        """Numbers, or None if they are not all there."""
-        if len(self._data) - self._at < layout.size:
-            return None
-        self._at += layout.size
-        return layout.unpack_from(self._data, self._at - layout.size)
 
     # its parts, in the order in which they stand there
 
