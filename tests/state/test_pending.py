@@ -129,6 +129,21 @@ def test_withdrawing_takes_back_the_last_zxid_only() -> None:
     assert view.child_count == 0
 
 
+def test_what_nobody_will_withdraw_is_not_kept() -> None:
+    """Only a multi may be withdrawn.  What comes behind one changes the overlay in place, and stays."""
+    world = World()
+    world.propose(multi(create("/a")))
+    world.propose(set_data("/a", b"0"))
+    view = world.pending.find("/a")
+    for number in range(100):
+        world.propose(set_data("/a", b"%d" % number))
+    assert world.pending.find("/a") is view
+    assert not world.pending._undo
+    world.pending.withdraw(1)
+    assert view is not None
+    assert (world.pending.find("/a"), view.data) == (view, b"99")
+
+
 # the ephemeral nodes of a session
 
 
