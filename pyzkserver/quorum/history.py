@@ -16,7 +16,7 @@ from pyzkserver.replica.replica import Replica
 from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
-from pyzkserver.storage.damage import LogDamaged
+from pyzkserver.storage.damage import LogDamaged, TornTail
 from pyzkserver.storage.epochs import Epochs
 from pyzkserver.storage.filelog import FileLog, StorageFailed
 from pyzkserver.storage.history import CannotTruncate, HistoryTooShort
@@ -234,5 +234,5 @@ class History:
         """What comes before a file that was purged meanwhile; whoever reads sees that it ends too early."""
         try:
             yield from logged
-        except (LogDamaged, OSError) as error:
+        except (LogDamaged, TornTail, OSError) as error:
             logger.warning("the log cannot be read for a learner: %s", error)

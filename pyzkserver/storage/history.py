@@ -15,7 +15,7 @@ from pyzkserver.state.tree import DataTree
 
 from .damage import LogDamaged, TornTail
 from .disk import Disk
-from .logfile import HEADER_SIZE, read_entries
+from .logfile import HEADER_SIZE, Entry, read_entries
 from .recovery import Recovered, follows, log_files, recover, snapshot_files
 from .snapshots import write_snapshot
 
@@ -48,7 +48,7 @@ def transactions_from(disk: Disk, logs: Path, zxid: int, begins: int, ends: int)
     The first one is the last one at or before ``zxid``: by it one sees what a member at ``zxid`` has in common
     with this history.  If there is none, ``begins`` is what comes before the first.  Raises HistoryTooShort at
     once where ``zxid`` is less than that, or the logs are gone.  While it goes on the log may be appended to;
-    OSError and LogDamaged say that a file was deleted or is not as it was written.  A step reads up to 1 MiB,
+    OSError, LogDamaged and TornTail say that a file was deleted or is not as it was written.  A step reads up to 1 MiB,
     and the first one passes over what its file holds before ``zxid``.
     """
     files = [(first, path) for first, path in log_files(disk, logs) if first <= ends]
@@ -64,7 +64,7 @@ def _logged(
 ) -> Iterator[Logged]:
     held: Logged | None = None
     for path in paths:
-        for entry in read_entries(disk.read(path)):
+        for entry in _entries(disk, path, newest=path is paths[-1]):
             txn = entry.txn
             if txn.zxid > ends:
                 break
@@ -86,6 +86,16 @@ def _logged(
                 break  # what stands behind it may be half written
     if held is not None:
         yield held
+
+
+def _entries(disk: Disk, path: Path, *, newest: bool) -> Iterator[Entry]:
+    try:
+        yield from read_entries(disk.read(path))
+    except TornTail:
+        # In an older log it is what a server leaves that does not cut (Apache's), as in ``recovery``: nobody was
+        # told of what is torn there.
+        if newest:
+            raise
 
 
 def truncate(

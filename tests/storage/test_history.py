@@ -145,6 +145,17 @@ class TestReading:
         with pytest.raises(LogDamaged, match="0x100000004 comes after 0x100000002"):
             logged(disk, 1 << 32, 1 << 32)
 
+    @pytest.mark.parametrize("begun", [1, 2], ids=["the same epoch", "the next one"])
+    def test_an_older_log_that_is_torn(self, begun: int) -> None:
+        """Apache's server leaves it so when it was killed; recovery reads on behind it, and so does this."""
+        disk = directory()
+        path = put_log(disk, [error(1 << 32 | number) for number in (1, 2, 3)])
+        data = disk.contents(path)
+        disk.put(path, data[:-5] + bytes(300))
+        follows = [1 << 32 | 3, 1 << 32 | 4] if begun == 1 else [2 << 32 | 1, 2 << 32 | 2]
+        put_log(disk, [error(zxid) for zxid in follows])
+        assert numbers(logged(disk, 1 << 32, 1 << 32)) == [1 << 32 | 1, 1 << 32 | 2, *follows]
+
     def test_no_logs(self) -> None:
         """A member that has a snapshot and nothing else can still say so to one at the same point."""
         assert logged(directory(), 5, begins=5) == []
