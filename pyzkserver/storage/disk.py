@@ -53,6 +53,9 @@ class Disk(Protocol):
     def size(self, path: Path) -> int:
         """A file's size in bytes."""
 
+    def shared(self, path: Path) -> bool:
+        """Whether a file has another name, too: its bytes are somebody else's as well, a backup's perhaps."""
+
     def create(self, path: Path) -> File:
         """A new, empty file; one that is there is emptied."""
 
@@ -138,6 +141,10 @@ class RealDisk:
     def size(self, path: Path) -> int:
         """A file's size in bytes."""
         return path.stat().st_size
+
+    def shared(self, path: Path) -> bool:
+        """Whether a file has another name, too."""
+        return path.stat().st_nlink > 1
 
     def create(self, path: Path) -> RealFile:
         """A new, empty file."""

@@ -108,6 +108,11 @@ class MemoryDisk:
         """A file's size in bytes."""
         return self._file(path).size
 
+    def shared(self, path: Path) -> bool:
+        """Whether a file has another name, too: none has."""
+        self._file(path)
+        return False
+
     def create(self, path: Path) -> _OpenFile:
         """A new, empty file; one that is there is emptied."""
         file = self._directory(path.parent).setdefault(path.name, _File())

@@ -155,9 +155,11 @@ class Snapshotter:
         And synced step by step.  A disk that is asked for the log's next sync first has to take whatever it was
         given before: if that is a whole snapshot, every write waits for it.
         """
-        file: File = await self._do(lambda: self._disk.create(aside))
+        opened: list[File] = []
         position = synced = 0
         try:
+            await self._do(lambda: opened.append(self._disk.create(aside)))
+            file = opened[0]
             for piece in pieces:
                 await self._do(lambda piece=piece, position=position: file.write(piece, position))  # type: ignore[misc]
                 position += len(piece)
@@ -168,8 +170,8 @@ class Snapshotter:
                         await self._host.sleep(_REST)
             await self._do(file.sync)
         finally:
-            # Not waited for: a member that leaves its role leaves this as well.
-            self._worker.submit(file.close, _ignore)
+            # Not waited for: a member that leaves its role leaves this as well, perhaps before it is opened.
+            self._worker.submit(lambda: _close(opened), _ignore)
 
     def _late(self, position: int) -> bool:
         """Whether the next one would be due before this one is whole, if it went on like that.
@@ -195,6 +197,11 @@ class Snapshotter:
 
     async def _do(self, job: Callable[[], T]) -> T:
         return await in_worker(self._worker, job)
+
+
+def _close(files: list[File]) -> None:
+    for file in files:
+        file.close()
 
 
 def _ignore(failure: BaseException | None) -> None:

@@ -164,6 +164,10 @@ class ReadOnlyDisk:
         """A file's size in bytes."""
         return self._real.size(path)
 
+    def shared(self, path: Path) -> bool:
+        """Whether a file has another name, too."""
+        return self._real.shared(path)
+
     def read(self, path: Path, start: int = 0) -> Iterator[bytes]:
         """A file's bytes from there on, in chunks; of a log, what was written of it by now."""
         is_log = zxid_of(path.name) is not None and path.name.lower().startswith("log.")

@@ -279,6 +279,11 @@ class SimDisk:
         self.begin("size", path)
         return len(self._existing(path).seen)
 
+    def shared(self, path: Path) -> bool:
+        self.begin("shared", path)
+        self._existing(path)
+        return False
+
     def create(self, path: Path) -> SimFile:
         parent = self._directory(path.parent)
 

@@ -3,6 +3,7 @@
 import copy
 import errno
 import logging
+import math
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +20,10 @@ from pyzkserver.state.sessions import SessionTable
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage import purge
+from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.purge import purge_in_pieces
 from pyzkserver.storage.recovery import log_files, recover, snapshot_files
+from pyzkserver.storage.snaplayout import END_OF_NODES
 from pyzkserver.storage.snapshots import Snapshotter, clear_unfinished
 from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import CreateTxn
@@ -72,13 +75,20 @@ class Measured(SimDisk):
 
 
 def take(
-    disk: SimDisk, *, logged: int = 0, log_bytes: int = 0, size_limit: int = 0, **options: Any
+    disk: SimDisk,
+    *,
+    logged: int = 0,
+    log_bytes: int = 0,
+    size_limit: int = 0,
+    slowness: float = 0,
+    patience: float = math.inf,
+    **options: Any,
 ) -> Path | None:
-    """Take a snapshot of a large tree, while so much has been logged since it began."""
+    """Take a snapshot of a large tree, while so much has been logged since it began; or give it up after a while."""
     log = SimpleNamespace(roll=lambda: None, appended_since_roll=logged, bytes_since_roll=log_bytes)
 
     async def main() -> Path | None:
-        host = SimHost(disk)
+        host = SimHost(disk, slowness=slowness)
         snapshotter = Snapshotter(
             large_tree(),
             SessionTable(2000, 1),
@@ -92,8 +102,10 @@ def take(
             compression="",
             **options,
         )
-        path = await snapshotter.take()
-        await trio.sleep(0)  # the file is closed without waiting for it
+        path = None
+        with trio.move_on_after(patience):
+            path = await snapshotter.take()
+        await trio.sleep(3 * slowness)  # the file is closed without waiting for it
         return path
 
     return seeded_run(0, main)
@@ -142,6 +154,14 @@ class TestSnapshots:
         take(disk, **logged)
         most, found = at_ease.synced_at[-1] - at_ease.synced_at[0], disk.synced_at[-1] - disk.synced_at[0]
         assert found == pytest.approx(most * rests, abs=0.03)
+
+    @pytest.mark.parametrize("patience", [0.0001, 0.1])
+    def test_a_role_that_ends_leaves_no_open_file(self, patience: float) -> None:
+        """Nor one that is just being opened."""
+        disk = Measured()
+        assert take(disk, slowness=0.01, patience=patience) is None
+        name = f"unfinished.snapshot.{NODES:x}"
+        assert disk.journal.count(f"create {name}") == disk.journal.count(f"close {name}") == 1
 
     @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
     def test_any_call_may_fail(self, error: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -194,12 +214,25 @@ class TestPurge:
         disk, _ = self.old_directory()
         assert all(purge_in_pieces(disk, VERSION_2, VERSION_2, 3))
         assert disk.journal.count("truncate purged.snapshot.0") == 2
-        names = [call for call in disk.journal if not call.startswith(("read", "open", "size", "names"))]
+        names = [call for call in disk.journal if not call.startswith(("read", "open", "size", "names", "shared"))]
         cut = names.index("truncate purged.snapshot.0")
         assert names.index("sync directory version-2") < cut
         assert not [call for call in names[cut:] if call.startswith("rename")]
         assert len(snapshot_files(disk, VERSION_2)) == 3
         assert not [name for name in disk.listing(VERSION_2) if name.startswith("purged.")]
+
+    def test_a_backup_by_hard_links_stays_whole(self, tmp_path: Path) -> None:
+        """What is deleted here may have another name: only the one here goes."""
+        here, backup = tmp_path / "version-2", tmp_path / "backup"
+        here.mkdir()
+        backup.mkdir()
+        data = b"ZKSN" + bytes(self.LARGE) + END_OF_NODES
+        for number in range(4):
+            (here / f"snapshot.{number}").write_bytes(data)
+            (backup / f"snapshot.{number}").hardlink_to(here / f"snapshot.{number}")
+        assert all(purge_in_pieces(RealDisk(), here, here, 3))
+        assert sorted(path.name for path in here.iterdir()) == ["snapshot.1", "snapshot.2", "snapshot.3"]
+        assert (backup / "snapshot.0").read_bytes() == data
 
     def test_each_step_is_small(self) -> None:
         """Between two of them others have the disk: no step cuts, or deletes, more than a piece."""
