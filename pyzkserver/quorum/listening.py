@@ -8,7 +8,7 @@ from pyzkserver.host import Host
 
 from .members import Address
 
-__all__ = ["Listener", "open_listeners", "where_to_listen"]
+__all__ = ["Listener", "close_all", "open_listeners", "where_to_listen"]
 
 Listener = trio.abc.Listener[trio.abc.Stream]
 
@@ -38,3 +38,10 @@ def open_listeners(host: Host, addresses: Iterable[Address]) -> tuple[list[Liste
         except OSError as error:
             missing[address] = error
     return opened, missing
+
+
+async def close_all(resources: Iterable[trio.abc.AsyncResource]) -> None:
+    """Close them at once.  All of them, also for a task that is cancelled: it would get no further than the first."""
+    with trio.CancelScope(shield=True):
+        for resource in resources:
+            await trio.aclose_forcefully(resource)

@@ -13,7 +13,7 @@ from .ends import LearnerRefused
 from .following import Following
 from .learner_handler import LearnerHandler
 from .learner_port import LearnerPort, open_learner_port
-from .listening import Listener
+from .listening import Listener, close_all
 from .local import Local
 from .members import Members
 from .relaying import Relaying
@@ -27,6 +27,7 @@ _LOOK_AGAIN = 0.01
 """Seconds."""
 _FAREWELL = 0.05
 """Seconds."""
+_COUNTER = 0xFFFF_FFFF
 _MOST_QUESTIONS = 10_000
 _MOST_BYTES = 1 << 22
 """While as much waits for the leader, observers are not read from."""
@@ -65,8 +66,7 @@ class ObserverMaster:
                 nursery.start_soon(LearnerPort(self).serve, listeners)
                 await self._ping()
         finally:
-            for listener in listeners:
-                await trio.aclose_forcefully(listener)
+            await close_all(listeners)
         raise AssertionError("it ends by being cancelled")
 
     async def _listen(self) -> list[Listener]:
@@ -112,8 +112,8 @@ class ObserverMaster:
         What it heard in this epoch is decided, and will come.  (Apache's takes it back from the observer, TRUNC,
         and sends it once more.)  Raises LearnerRefused if it does not come.
         """
-        if last_zxid >> 32 != self.epoch:
-            return
+        if last_zxid >> 32 != self.epoch or not last_zxid & _COUNTER:
+            return  # (an epoch's first number is no transaction's: it stands for all that came before)
         tree = self.telling.replica.tree
         with trio.move_on_after(self.local.sync_seconds):
             while tree.last_zxid < last_zxid:

@@ -20,7 +20,7 @@ from .leader import Leader
 from .learner import Learner
 from .learner_handler import LearnerHandler
 from .learner_port import open_learner_port
-from .listening import Listener
+from .listening import Listener, close_all
 from .local import Local
 from .master_choice import MasterChoice
 from .members import Members
@@ -200,8 +200,7 @@ class Peer:
         try:
             await self.leader.run(opened)
         finally:
-            for listener in opened:
-                await trio.aclose_forcefully(listener)
+            await close_all(opened)
 
     async def _learn(self, leader: int) -> None:
         voting = not self.local.observer

@@ -4,15 +4,17 @@ Bytes and packets, and how long nothing may be heard.  What the packets mean is 
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import trio
 
+from pyzkserver.host import Host
 from pyzkserver.wire.quorum import Packet
 from pyzkserver.wire.quorum_stream import PacketReader
 
 from .ends import LeaderLost
+from .listening import close_all
 from .local import Local
 from .members import Address
 from .outbox import Outbox
@@ -22,6 +24,35 @@ __all__ = ["Upstream"]
 _RECEIVE = 1 << 16
 _TRIES = 5
 _FIRST_PAUSE_MS = 5
+
+
+async def _first_of(host: Host, addresses: Sequence[Address]) -> trio.abc.Stream:
+    """A connection to whichever of them answers first: others may be of networks that are down, where nothing is
+    answered at all (``Learner.LeaderConnector``).  Raises OSError."""
+    if len(addresses) == 1:
+        return await host.connect(addresses[0].host, addresses[0].port)
+    streams: list[trio.abc.Stream] = []
+    failures: list[OSError] = []
+    try:
+        async with trio.open_nursery() as nursery:
+
+            async def call(address: Address) -> None:
+                try:
+                    streams.append(await host.connect(address.host, address.port))
+                except OSError as error:
+                    failures.append(error)
+                else:
+                    nursery.cancel_scope.cancel()
+
+            for address in addresses:
+                nursery.start_soon(call, address)
+    except BaseException:
+        await close_all(streams)
+        raise
+    if not streams:
+        raise failures[0]
+    await close_all(streams[1:])
+    return streams[0]
 
 
 class Upstream:
@@ -51,12 +82,11 @@ class Upstream:
             delay = config.leader_connect_delay_during_retry_ms
             left, pause = (_TRIES - 1) * delay, min(_FIRST_PAUSE_MS, delay)
             while True:
-                for address in addresses:
-                    try:
-                        self._stream = await host.connect(address.host, address.port)
-                    except OSError as error:
-                        failure = error
-                        continue
+                try:
+                    self._stream = await _first_of(host, addresses)
+                except OSError as error:
+                    failure = error
+                else:
                     self._outbox = Outbox(self._stream, host, local.soon, self._give_up)
                     return self._stream
                 if left <= 0:

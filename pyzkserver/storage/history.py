@@ -48,8 +48,8 @@ def transactions_from(disk: Disk, logs: Path, zxid: int, begins: int, ends: int)
     The first one is the last one at or before ``zxid``: by it one sees what a member at ``zxid`` has in common
     with this history.  If there is none, ``begins`` is what comes before the first.  Raises HistoryTooShort at
     once where ``zxid`` is less than that, or the logs are gone.  While it goes on the log may be appended to;
-    OSError, LogDamaged and TornTail say that a file was deleted or is not as it was written.  A step reads up to 1 MiB,
-    and the first one passes over what its file holds before ``zxid``.
+    OSError, LogDamaged and TornTail say that a file was deleted or is not as it was written.  A step reads up to
+    1 MiB, and the first one passes over what its file holds before ``zxid``.
     """
     files = [(first, path) for first, path in log_files(disk, logs) if first <= ends]
     start = max((i for i, (first, _) in enumerate(files) if first <= zxid), default=-1)

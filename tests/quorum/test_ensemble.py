@@ -303,6 +303,32 @@ async def test_a_leader_needs_one_of_its_addresses(stage: Stage) -> None:
 
 
 @staged()
+async def test_a_learner_needs_one_of_its_leaders_addresses(stage: Stage) -> None:
+    """``Learner.LeaderConnector``: the network of the first one is down, and nothing is answered there."""
+    lines = [f"server.{n}=down{n}:2889:3888:participant|m{n}:2888:3888:participant" for n in (1, 2, 3)]
+    stage.members = Members.parse("\n".join(lines))
+    assert stage.members[1].quorum_addresses[0].host == "down1"
+    for n in (1, 2, 3):
+        stage.network.listen("elsewhere", f"down{n}", 2889)
+        stage.network.cut(f"m{n}", "elsewhere")
+    await stage.start()
+    await stage.formed()
+
+
+@staged(1)
+async def test_a_leader_that_is_stopped_listens_nowhere(stage: Stage) -> None:
+    """At none of its addresses: a program that stops a member and starts another one gets the ports."""
+    stage.members = Members.parse("server.1=m1:2888:3888:participant|m1b:2889:3889:participant")
+    await stage.start()
+    leader = await stage.formed()
+    assert {("m1", 2888), ("m1b", 2889)} <= set(stage.network._listeners)
+    assert leader.scope is not None
+    leader.scope.cancel()
+    await leader.gone.wait()
+    assert not stage.network._listeners
+
+
+@staged()
 async def test_a_leader_without_an_address_does_not_lead(stage: Stage) -> None:
     """It looks for a leader again, until it can be reached."""
     taken = [stage.network.listen("elsewhere", f"m{n}", 2888) for n in (1, 2, 3)]

@@ -276,6 +276,25 @@ async def test_one_that_is_ahead_is_waited_for(stage: Stage) -> None:
 
 
 @served()
+async def test_one_that_has_a_leaders_tree_is_not_ahead(stage: Stage) -> None:
+    """Its zxid is the beginning of the epoch, in which nothing happened yet, and the follower's an earlier one."""
+    leader, _ = await voters(stage)
+    client = await Client.new(leader.replica)
+    await client.create("/before")
+    await stage.until_same()
+    await stage.kill(leader.sid)
+    left = stage.running()
+    successor = await stage.formed()
+    follower = next(member for member in left if member is not successor)
+    await stage.until(lambda: listens(follower))
+    assert follower.replica.tree.last_zxid >> 32 == 1
+    wire = await call(stage, follower)
+    assert await registered(wire, kind=P.OBSERVERINFO, last=2 << 32) == 2
+    with trio.fail_after(0.1):
+        await wire.hear()
+
+
+@served()
 async def test_one_that_is_ahead_for_ever_is_sent_away(stage: Stage) -> None:
     """After syncLimit: another master may have more."""
     leader, follower = await voters(stage)

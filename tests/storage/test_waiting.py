@@ -214,7 +214,9 @@ class TestPurge:
         disk, _ = self.old_directory()
         assert all(purge_in_pieces(disk, VERSION_2, VERSION_2, 3))
         assert disk.journal.count("truncate purged.snapshot.0") == 2
-        names = [call for call in disk.journal if not call.startswith(("read", "open", "size", "names", "shared"))]
+        names = [
+            call for call in disk.journal if not call.startswith(("read", "open", "size", "names", "shared"))
+        ]
         cut = names.index("truncate purged.snapshot.0")
         assert names.index("sync directory version-2") < cut
         assert not [call for call in names[cut:] if call.startswith("rename")]
