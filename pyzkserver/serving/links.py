@@ -9,8 +9,9 @@ import socket
 from collections.abc import Callable
 
 from .connection import Connection
+from .fourletter_machine import max_descriptors
 
-__all__ = ["FAREWELL_MS", "Acceptor", "Deadlines", "Link", "Partings"]
+__all__ = ["FAREWELL_MS", "Acceptor", "Deadlines", "Link", "Partings", "most_parting"]
 
 logger = logging.getLogger("pyzkserver.port")
 
@@ -23,6 +24,12 @@ MOST_DISCARDED = 8 << 20
 MOST_PARTING = 1024
 """Sockets that are kept for that, so that nobody runs out of descriptors for it: the oldest is closed then."""
 _TRANSIENT_ACCEPT_ERRORS = frozenset({103, 104, 71, 4})  # ECONNABORTED, ECONNRESET, EPROTO, EINTR on Linux
+
+
+def most_parting() -> int:
+    """How many that are here: the log and other members need descriptors as well, so an eighth of them at most."""
+    descriptors = max_descriptors()
+    return MOST_PARTING if descriptors is None else min(MOST_PARTING, descriptors // 8)
 
 
 class Link:
@@ -90,13 +97,14 @@ class Partings:
 
     A socket that is closed with input that nobody read makes the kernel reset the connection, and whatever the
     client has not read by then is lost.  So only the sending half is closed, and what comes is thrown away until
-    the client closes its half: for ``FAREWELL_MS``, ``MOST_DISCARDED`` bytes and ``MOST_PARTING`` sockets at most.
+    the client closes its half: for ``FAREWELL_MS``, ``MOST_DISCARDED`` bytes and ``most_parting`` sockets at most.
     No connection belongs to these sockets any more, and no limit counts them.
     """
 
     def __init__(self, epoll: "select.epoll") -> None:
         self._epoll = epoll
         self._links: dict[int, Link] = {}  # in the order of their deadlines
+        self._most = most_parting()
 
     def __bool__(self) -> bool:
         return bool(self._links)
@@ -111,7 +119,7 @@ class Partings:
         if link.interest != select.EPOLLIN:
             self._epoll.modify(link.fd, select.EPOLLIN)
         link.deadline = now + FAREWELL_MS
-        if len(self._links) >= MOST_PARTING:
+        if len(self._links) >= self._most:
             self._end(next(iter(self._links.values())))
         self._links[link.fd] = link
 

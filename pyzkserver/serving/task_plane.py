@@ -10,7 +10,7 @@ import trio
 
 from .admission import Admission, client_address, prepare_socket
 from .connection import OUTBOX_HIGH_WATER, Connection
-from .links import FAREWELL_MS, MOST_DISCARDED, MOST_PARTING
+from .links import FAREWELL_MS, MOST_DISCARDED, most_parting
 from .service import Service
 
 __all__ = ["TaskPlane"]
@@ -27,6 +27,7 @@ class TaskPlane:
         self._service = service
         self._admission = admission
         self._parting = 0
+        self._most_parting = most_parting()
         self._listener: socket.socket | None = None
         self._accepting = trio.CancelScope()
 
@@ -84,7 +85,7 @@ class TaskPlane:
             finally:
                 self._admission.leave(address[0])
                 connection.closed()
-            if politely and isinstance(stream, trio.SocketStream) and self._parting < MOST_PARTING:
+            if politely and isinstance(stream, trio.SocketStream) and self._parting < self._most_parting:
                 self._parting += 1
                 try:
                     await _part(stream)

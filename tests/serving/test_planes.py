@@ -538,12 +538,20 @@ async def test_who_talks_on_for_ever_is_cut_off(plane: Plane, monkeypatch: pytes
 async def test_only_so_many_part_at_a_time(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where many leave their half open, sockets are closed as soon as all is sent: the oldest, or the newest."""
     monkeypatch.setattr(links, "MOST_PARTING", 2)
-    monkeypatch.setattr(task_plane, "MOST_PARTING", 2)
     async with open_port(plane) as port:
         before = open_descriptors()
         for _ in range(6):
             await parted(port)
         await until(lambda: open_descriptors() == before + 6 + 2)
+
+
+@pytest.mark.parametrize(("descriptors", "most"), [(None, 1024), (100_000, 1024), (1024, 128)])
+def test_who_parts_leaves_descriptors_to_others(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int | None, most: int
+) -> None:
+    """A log that cannot open its next file ends the server: one client must not have them all."""
+    monkeypatch.setattr(links, "max_descriptors", lambda: descriptors)
+    assert links.most_parting() == most
 
 
 @trio_test
