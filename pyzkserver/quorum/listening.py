@@ -45,3 +45,4 @@ async def close_all(resources: Iterable[trio.abc.AsyncResource]) -> None:
     with trio.CancelScope(shield=True):
         for resource in resources:
             await trio.aclose_forcefully(resource)
+    await trio.lowlevel.checkpoint_if_cancelled()
