@@ -214,11 +214,18 @@ class EnsembleClient:
             if now >= next_ask:
                 next_ask = now + self.random.expovariate(1 / self.pause)
                 if len(self._waiting) < MOST_AT_ONCE:
-                    await stream.send_all(self._batch())
+                    await self._send(stream, self._batch(), patience)
             elif now - self._heard > patience / 2 and not any(xid == PING_XID for xid, _ in self._waiting):
                 self._waiting.append((PING_XID, None))
-                await stream.send_all(_packet(PING_XID, OpCode.PING, b""))
+                await self._send(stream, _packet(PING_XID, OpCode.PING, b""), patience)
             await trio.sleep(min(max(next_ask - now, 0), patience / 4))
+
+    async def _send(self, stream: "SimStream", data: bytes, patience: float) -> None:
+        """A member that takes nothing for so long is lost as one that says nothing is."""
+        with trio.move_on_after(patience):
+            await stream.send_all(data)
+            return
+        raise _Lost
 
     async def _listen(self, stream: "SimStream") -> None:
         while True:

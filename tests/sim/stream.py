@@ -175,6 +175,7 @@ class SimStream(trio.abc.HalfCloseableStream):
             elif not self._ended:
                 self._put(END)
         self.wake()
+        self.peer._writable.unpark_all()
 
     # what happens to it
 
@@ -189,6 +190,7 @@ class SimStream(trio.abc.HalfCloseableStream):
         self.forgotten = True
         self.local.streams.pop(self, None)
         self._break("the machine is off")
+        self.peer._writable.unpark_all()
 
     def _break(self, why: str) -> None:
         if not self._broken:
@@ -218,7 +220,10 @@ class SimStream(trio.abc.HalfCloseableStream):
     def _room(self) -> int:
         if self.local.paused:
             return 0
-        return self.network.buffer - self._flying_bytes - len(self.peer._unread)
+        peer = self.peer
+        # Where nobody is who could read it, there is no window to wait for: the next packet finds that out.
+        unread = 0 if peer.closed or peer.forgotten else len(peer._unread)
+        return self.network.buffer - self._flying_bytes - unread
 
     # how it travels
 

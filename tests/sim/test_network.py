@@ -103,6 +103,38 @@ def test_a_sender_waits_for_a_reader_that_does_not_read() -> None:
     run(check, buffer=1000)
 
 
+@pytest.mark.parametrize("how", ["off", "off and on", "a lost reset"])
+def test_who_waits_for_a_reader_that_is_gone_hears_of_it(how: str) -> None:
+    """As by TCP's probes of a closed window.  (Found by the seeds: a client waited for ever.)"""
+
+    async def scenario(network: Network) -> None:
+        here, there = await pair(network)
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                try:
+                    await here.send_all(bytes(3 * network.buffer))
+                    await here.receive_some()
+                except trio.BrokenResourceError:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(send)
+            await trio.sleep(5)
+            if how == "a lost reset":
+                network.block(B, A)
+                there.close()
+                await trio.sleep(0.01)
+                network.heal()
+            else:
+                network.machine(B).crash()
+                if how == "off and on":
+                    network.machine(B).start()
+            await trio.sleep(10 * network.patience)
+            raise AssertionError("it waits for ever")
+
+    run(scenario)
+
+
 def test_a_block_delays_and_does_not_lose() -> None:
     """A short one: the packet is sent again when the link is back."""
 
