@@ -24,7 +24,11 @@ def proposal_of(link: Link, session_id: int, cxid: int, op: int, body: bytes, id
     request: Any = None
     if op == _CREATE_SESSION:
         request = CreateSessionTxn.decode(body)
-    elif operation is not None and operation.request is not None:
+    elif operation is None or not operation.write:
+        # No learner sends it, and nothing could be made of it: no member knows how to apply a read.
+        logger.info("session 0x%x has sent opcode %d as a write", session_id & (1 << 64) - 1, op)
+        op = _MULTI
+    elif operation.request is not None:
         try:
             request = decode_quickly(op, body) or operation.request.decode(body)
         except DecodeError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from pyzkserver.errors import ErrorCode
 from pyzkserver.quorum import observer_master
 from pyzkserver.quorum.master_choice import MasterChoice
 from pyzkserver.quorum.members import Members
@@ -438,6 +439,19 @@ def test_nonsense_later_costs_its_connection(raw: bytes) -> None:
         await still_follows(leader, follower)
 
     scenario()
+
+
+@served()
+async def test_a_read_is_no_write(stage: Stage) -> None:
+    """An observer passes it off as one: such a transaction could be applied nowhere, and would end them all."""
+    leader, follower = await voters(stage)
+    wire = await observing(stage, follower)
+    nothing = b"\xff\xff\xff\xff\1\xff\xff\xff\xff"
+    for op in (OpCode.MULTI_READ, OpCode.GET_DATA, OpCode.ERROR, 1000):
+        await wire.say(request_packet(1, 1, op, nothing, WHO))
+        txn = decode_transaction((await wire.hear(P.INFORM)).body).txn
+        assert (txn.op, txn.body) == (OpCode.ERROR, ErrorTxn(ErrorCode.MARSHALLING_ERROR))
+    await still_follows(leader, follower)
 
 
 @served()
