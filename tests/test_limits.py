@@ -307,6 +307,16 @@ def test_a_flood_of_identities(log: pytest.LogCaptureFixture) -> None:
     assert f"more than {plain.MAX_IDENTITIES} identities" in log.text
 
 
+def test_identities_that_are_much(log: pytest.LogCaptureFixture) -> None:
+    """MAX_IDENTITY_BYTES: a member of an ensemble sends them to its leader with each of the client's writes."""
+    client = Desk().client()
+    client.do(auth("digest", b"u" * 100_000 + b":password"))
+    assert not client.ended
+    client.send(packet(-4, *auth("digest", b"v" * 100_000 + b":password")))
+    assert client.ended
+    assert f"more than {plain.MAX_IDENTITY_BYTES}" in log.text
+
+
 # --- all at once --------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,7 @@ _SYNC = int(OpCode.SYNC)
 _CREATE_SESSION, _CLOSE_SESSION = int(OpCode.CREATE_SESSION), int(OpCode.CLOSE_SESSION)
 _ACK = int(PacketType.ACK)
 _REMEMBERED = 1024
+_WORTH_REMEMBERING = 4096  # bytes
 
 
 class Following:
@@ -174,9 +175,12 @@ class Following:
     def _authinfo(self, identities: Any) -> bytes:
         known = self._identities.get(identities)
         if known is None:
+            known = encode_identities(identities)
+            if len(known) > _WORTH_REMEMBERING:
+                return known
             if len(self._identities) >= _REMEMBERED:
                 self._identities.clear()
-            known = self._identities[identities] = encode_identities(identities)
+            self._identities[identities] = known
         return known
 
     def resume(self, session_id: int, timeout: int, answer: Callable[[bool], None]) -> None:

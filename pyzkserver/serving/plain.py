@@ -51,6 +51,9 @@ _NEVER_ALONE = frozenset({int(OpCode.CHECK), int(OpCode.NOTIFICATION), int(OpCod
 MAX_IDENTITIES = 1000
 """Identities that one connection may prove: each of its requests is held against all of them."""
 
+MAX_IDENTITY_BYTES = 128 << 10
+"""How much those may be: a member sends them to its leader with each write."""
+
 
 class Asking(Writing):
     """A connection whose requests are understood."""
@@ -160,6 +163,8 @@ class Asking(Writing):
         self.identities += tuple(who for who in proven if who not in self.identities)
         if len(self.identities) > MAX_IDENTITIES:
             raise ProtocolViolation(f"it has proven more than {MAX_IDENTITIES} identities")
+        if sum(len(scheme) + len(name) for scheme, name in self.identities) > MAX_IDENTITY_BYTES:
+            raise ProtocolViolation(f"it has proven identities of more than {MAX_IDENTITY_BYTES} characters")
         return self._append(reply_frame(xid, 0, 0))
 
     def _refuse_sasl(self, xid: int, body: bytes) -> None:

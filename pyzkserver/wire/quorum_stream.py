@@ -20,14 +20,18 @@ _unpack_head = _HEAD.unpack_from
 _new = tuple.__new__  # a NamedTuple's own constructor takes twice as long
 
 _MOST_IDENTITIES = 10_000
+_MOST_IDENTITY_BYTES = 16 << 20
+"""Apache's members have no bound: this one is beyond what any of their clients will have."""
 _REMEMBERED = 1024
+_WORTH_REMEMBERING = 4096
+"""Bytes."""
 
 
 class PacketReader:
     """Takes a stream in chunks as they come, and gives it back in packets.
 
     It holds no more than one packet and one chunk: a packet whose data is longer than ``max_length`` bytes is
-    refused as soon as its length is there.
+    refused as soon as its length is there, and so are more than 16 MiB of identities.
     """
 
     def __init__(self, max_length: int) -> None:
@@ -157,6 +161,8 @@ class PacketReader:
             if not -1 <= length <= self.max_length:
                 raise PacketError(f"an identity of {length} bytes, where 0 to {self.max_length} are allowed")
             pos += 4 + max(length, 0)
+            if pos - start > _MOST_IDENTITY_BYTES:
+                raise PacketError(f"identities of more than {_MOST_IDENTITY_BYTES} bytes")
         return pos if pos <= size else at - pos
 
     def _identities(self, raw: bytes) -> tuple[tuple[str, str], ...]:
@@ -171,7 +177,9 @@ class PacketReader:
                 identities.append((one.scheme or "", one.id or ""))
         except DecodeError as error:
             raise PacketError(f"identities that cannot be read: {error}") from None
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[raw] = result = tuple(identities)
+        result = tuple(identities)
+        if len(raw) <= _WORTH_REMEMBERING:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[raw] = result
         return result

@@ -192,3 +192,25 @@ def test_payloads() -> None:
             decode(b"1234567")
     assert packet_name(2) == "PROPOSAL"
     assert "99" in packet_name(99)
+
+
+def test_identities_are_bounded_as_a_whole() -> None:
+    """Each of them is small enough: a stranger must not make a member gather gigabytes of them."""
+    reader = PacketReader(1 << 20)
+    reader.feed(packet(PacketType.REQUEST, -1, bytes(16), (5000).to_bytes(4)))
+    one = (4).to_bytes(4) + b"auth" + (1 << 20).to_bytes(4) + bytes(1 << 20)
+    for _ in range(15):
+        assert reader.feed(one) == []
+    with pytest.raises(PacketError, match="16777216"):
+        reader.feed(one)
+
+
+def test_large_identities_are_not_remembered() -> None:
+    """A thousand of them for each connection would be too much."""
+    reader = PacketReader(1 << 20)
+    large = encode_identities((("auth", "x" * 10_000),))
+    small = encode_identities((("auth", "x"),))
+    for raw in (large, small, large):
+        (one,) = reader.feed(packet(PacketType.REQUEST, -1, bytes(16), raw))
+        assert one.authinfo is not None
+    assert list(reader._known) == [small]
