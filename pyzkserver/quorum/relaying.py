@@ -31,8 +31,10 @@ __all__ = ["Relaying"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
-_SYNC = int(OpCode.SYNC)
+_SYNC, _MULTI = int(OpCode.SYNC), int(OpCode.MULTI)
 _CREATE_SESSION, _CLOSE_SESSION = int(OpCode.CREATE_SESSION), int(OpCode.CLOSE_SESSION)
+_ANYWHERE = frozenset((_SYNC, _CLOSE_SESSION))
+"""What may be asked for in a session's name where it was, too: a leader does not look at these, either."""
 _INFORM = int(PacketType.INFORM)
 
 
@@ -89,15 +91,16 @@ class Relaying(Audience):
         """What a client asked of an observer goes to the leader as it came.  Raises DecodeError.
 
         A session that has moved is not heard any more where it was: the leader sees one and the same connection
-        for all that come by this member, so it is seen to here.  (Apache's lets such requests pass.)  Nobody
-        waits for the answer: a client that moved does not come back to that connection.
+        for all that come by this member, so it is seen to here.  (Apache's lets such requests pass.)  It must
+        become a transaction all the same: the observer waits for one before it answers anything else of that
+        session, and its client may come back.  A multi that cannot be read becomes an error with every leader.
         """
         if op == _CREATE_SESSION:
             CreateSessionTxn.decode(body)  # what cannot be read would cost this member its leader
         session = self.replica.sessions.by_id.get(session_id)
-        if session is not None and session.holder not in (None, link) and op != _CLOSE_SESSION:
+        if session is not None and session.holder not in (None, link) and op not in _ANYWHERE:
             logger.info("session %s has moved, and asks for something where it was", session)
-            return
+            op, body = _MULTI, b""
         if op == _SYNC:
             self.following.questions.sync(partial(self._synced, link))
         self.following.forward(session_id, cxid, op, body, identities)

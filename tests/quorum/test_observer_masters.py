@@ -30,7 +30,7 @@ from pyzkserver.wire.quorum import (
     short_packet,
     split_activation,
 )
-from pyzkserver.wire.requests import CreateRequest, OpCode, ReconfigRequest
+from pyzkserver.wire.requests import CreateRequest, OpCode, ReconfigRequest, SyncRequest
 from pyzkserver.wire.txns import CreateSessionTxn, CreateTxn, ErrorTxn
 
 from .stage import Client, Member, Stage, members_text, run
@@ -226,6 +226,8 @@ async def test_a_client_of_the_follower_moves_to_an_observer_and_back(stage: Sta
     answers: list[bool] = []
     follower.replica.role.resume(client.session_id, 4000, answers.append)
     await wire.say(create(client.session_id, 50, "/late"), sync(1, 1))
+    refused = decode_transaction((await wire.hear(P.INFORM)).body).txn
+    assert (refused.session_id, refused.cxid, refused.op) == (client.session_id, 50, OpCode.ERROR)
     await wire.hear(P.SYNC)
     assert answers == [True]
     assert "/late" not in follower.replica.tree.nodes
@@ -657,6 +659,34 @@ def master_of(stage: Stage, observer: Member) -> Member | None:
         ),
         None,
     )
+
+
+@served()
+async def test_who_moved_and_comes_back_is_answered(stage: Stage) -> None:
+    """What it asked for where it was is refused, in its turn: neither its session nor the observer waits for it."""
+    await stage.start()
+    await stage.formed()
+    observer = stage.all[4]
+    await stage.until(lambda: master_of(stage, observer) is not None)
+    master = master_of(stage, observer)
+    assert master is not None
+    client, other = await Client.new(observer.replica, 60_000), await Client.new(observer.replica)
+    await stage.until_same()
+    answers: list[bool] = []
+    master.replica.role.resume(client.session_id, 60_000, answers.append)
+    await stage.until(lambda: len(answers) == 1)
+    late = client.send(OpCode.CREATE, CreateRequest("/late", b"", list(OPEN_ACL), 0))
+    client.send(OpCode.SYNC, SyncRequest("/"))
+    with trio.fail_after(1):
+        await other.sync()
+    assert (await client.hear(late)).err == ErrorCode.MARSHALLING_ERROR
+    observer.replica.role.resume(client.session_id, 60_000, answers.append)
+    await stage.until(lambda: len(answers) == 2)
+    assert answers == [True, True]
+    await client.create("/back")
+    await stage.until_same()
+    assert "/late" not in observer.replica.tree.nodes
+    assert observer.state is ServerState.OBSERVING
 
 
 @served(observing=2)
