@@ -26,7 +26,7 @@ from serving.talk import (
 )
 
 from pyzkserver.serving import connection as connection_module
-from pyzkserver.serving import plain
+from pyzkserver.serving import plain, writes
 from pyzkserver.wire.requests import AddWatchRequest, OpCode, SetWatches
 
 
@@ -215,6 +215,27 @@ def test_requests_that_wait_for_the_log(mixed: bool) -> None:
     assert not connection.paused
     assert len(connection.lane) == 0
     assert desk.tree.last_zxid == 2 + sum(op == OpCode.CREATE for op, _ in calls)
+
+
+def test_bytes_that_wait_for_the_log() -> None:
+    """MOST_BYTES_UNDER_WAY: a member sends them to its leader, and the leader to all others; all of it is done."""
+    desk = Desk(held=True)
+    client = desk.client()
+    size = 200_000
+    calls = [create(f"/{number}", bytes(size if number % 3 else 1)) for number in range(100)]
+    client.send(packets(calls))
+    connection, answered = client.connection, 0
+    while answered < len(calls):
+        under_way = sum(
+            len(request.encode()) for _, request in calls[answered : answered + connection.lane.writes]
+        )
+        assert connection.bytes_under_way == under_way < writes.MOST_BYTES_UNDER_WAY + 2 * size
+        if answered + connection.lane.writes < len(calls):
+            assert connection.paused
+        desk.flush(1)
+        answered += len(client.take_answers())
+    assert not connection.paused
+    assert connection.bytes_under_way == 0
 
 
 def test_input_of_a_client_that_waits_is_kept_as_it_came() -> None:

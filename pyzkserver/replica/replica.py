@@ -55,6 +55,7 @@ class Proposal:
         "payload",
         "request",
         "session_id",
+        "size",
         "time",
         "txn",
         "zxid",
@@ -73,6 +74,8 @@ class Proposal:
         self.op = op
         self.request = request
         self.session_id = session_id
+        self.size = 0
+        """Bytes of the request that count as under way, for whoever counts them."""
         self.cxid = cxid
         self.identities = identities
         self.origin = origin

@@ -82,7 +82,7 @@ class Asking(Writing):
             decode = FAST_DECODERS.get(op)
             request: Any = decode(data, pos, end) if decode is not None else None
             if request is not None:
-                return self._submit(op, xid, request)
+                return self._submit(op, xid, request, end - pos)
         return self._request_plainly(op, xid, data[pos:end])
 
     def _pass_on(self, op: int, xid: int, body: bytes) -> bool:
@@ -99,7 +99,7 @@ class Asking(Writing):
             request = body
         if not self.service.is_authenticated(self.identities):
             return False
-        self._submit(op, xid, request)
+        self._submit(op, xid, request, len(body))
         return True
 
     def _request_plainly(self, op: int, xid: int, body: bytes) -> None:
@@ -126,7 +126,7 @@ class Asking(Writing):
             else:
                 return self._in_turn(lambda: self._reply(xid, ErrorCode.MARSHALLING_ERROR))
         if operation.write:
-            return self._submit(op, xid, request)
+            return self._submit(op, xid, request, len(body))
         identities = self.identities  # as they are now, even if the read has to wait
         return self._in_turn(lambda: self._read(op, xid, request, identities))
 

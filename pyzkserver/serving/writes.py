@@ -26,6 +26,10 @@ __all__ = ["Writing"]
 _CREATE_SESSION = int(OpCode.CREATE_SESSION)
 _CLOSE_SESSION = int(OpCode.CLOSE_SESSION)
 
+MOST_BYTES_UNDER_WAY = 2 << 20
+"""Of one client's writes.  They wait in memory, for the log and for other members: what would be too much there
+(``quorum.outbox``) would cost a member its leader, and all its clients their connections."""
+
 
 class Writing(Outgoing):
     """A connection whose requests are answered in order.
@@ -33,12 +37,14 @@ class Writing(Outgoing):
     While ``paused`` (its session is being made, or too much is under way) nothing more is taken in.
     """
 
-    __slots__ = ("_batch_time", "lane", "paused", "run")
+    __slots__ = ("_batch_time", "bytes_under_way", "lane", "paused", "run")
 
     def __init__(self, service: "Service", address: tuple[str, int], wake: Callable[[Any], None]) -> None:
         super().__init__(service, address, wake)
         self.lane = Lane()
         self.paused = False
+        self.bytes_under_way = 0
+        """Of the writes in the lane that took the plain way."""
         self._batch_time = 0
         """What the writes of the present batch are stamped with, once there is one."""
         self.run: Run | None = None
@@ -83,15 +89,21 @@ class Writing(Outgoing):
             self.paused = False
             self._wake(self)
 
-    def _submit(self, op: int, xid: int, request: Any) -> None:
+    def _submit(self, op: int, xid: int, request: Any, size: int = 0) -> None:
         proposal = Proposal(op, request, self.session_id, xid, self.identities, self)
         proposal.time = self.batch_time()
         replica = self.replica
         if not replica.log.immediate:
             self._late += 1
             self.lane.enter(proposal)
+            proposal.size = size
+            self.bytes_under_way += size
             # Nothing is taken in behind a close, which is decided although it may not be safe yet.
-            if self.lane.writes >= self.service.config.global_outstanding_limit or op == _CLOSE_SESSION:
+            if (
+                self.lane.writes >= self.service.config.global_outstanding_limit
+                or self.bytes_under_way >= MOST_BYTES_UNDER_WAY
+                or op == _CLOSE_SESSION
+            ):
                 self.paused = True
         replica.role.submit(proposal)
 
@@ -135,6 +147,7 @@ class Writing(Outgoing):
             if proposal.op != _CREATE_SESSION:  # which was accounted above
                 self._account_late(self.service.host.wall_ms() - proposal.time)
             self.lane.leave(proposal)
-        if self.paused:
+        self.bytes_under_way -= proposal.size
+        if self.paused and self.bytes_under_way < MOST_BYTES_UNDER_WAY:
             self.paused = False
             self._wake(self)
