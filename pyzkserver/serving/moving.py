@@ -85,9 +85,8 @@ class MovablePort:
 
     async def serve(self, plane: EpollPlane | TaskPlane) -> None:
         """Have this plane serve the clients that come, until cancelled."""
-        self._plane = plane
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(plane.run, self._listener)
+            nursery.start_soon(self._run, plane)
             while True:
                 await self._missing.wait()
                 await self._service.host.sleep(_AGAIN)
@@ -95,3 +94,8 @@ class MovablePort:
                     with contextlib.suppress(PortUnavailable):
                         self._have()
                         logger.info("clients can connect again: to %s:%d", *self._address)
+
+    async def _run(self, plane: EpollPlane | TaskPlane) -> None:
+        # In one step with its beginning: a port that moves before that is where the plane begins.
+        self._plane = plane
+        await plane.run(self._listener)

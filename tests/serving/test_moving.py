@@ -58,6 +58,19 @@ def is_refused(number: int) -> bool:
         return probe.connect_ex(("127.0.0.1", number)) != 0
 
 
+@pytest.mark.parametrize("steps", range(5))
+@trio_test
+async def test_it_may_move_at_any_time(plane: Plane, steps: int) -> None:
+    """Also while it is just beginning to serve: members change when they change."""
+    async with served(plane) as (port, movable):
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        port.number = free_port()
+        movable.move(("127.0.0.1", port.number))
+        client = await port.client()
+        await client.do(create("/0"))
+
+
 @trio_test
 async def test_who_is_connected_stays(plane: Plane) -> None:
     """And is answered as before, to the end; the old port refuses, the new one serves, as often as it moves."""
