@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from kazoo.protocol.states import WatchedEvent
-from serving.talk import exists, get, sync
+from serving.talk import create, exists, get, sync
+
+from pyzkserver.errors import ErrorCode
 
 from .books import writers
 from .ensemble import JAVA, PYTHON, Ensemble, ensemble, free_ports
@@ -228,4 +230,21 @@ class TestFailovers:
                 wire = moved
             assert wire.ask(get("/")).err == 0
             wire.hang_up()
+            finish(running, tmp_path)
+
+    @pytest.mark.parametrize("kinds", [(PYTHON, JAVA, JAVA), (PYTHON, JAVA, PYTHON)], ids=name)
+    def test_what_a_moved_session_asks_where_it_was(self, kinds: tuple[str, ...], tmp_path: Path) -> None:
+        """It is refused by either leader, and in its turn: the session and all others go on at the observer."""
+        with mastered(tmp_path, *kinds) as running:
+            running.lead_by(2)
+            learns_from(running, 1)
+            old, other = Wire(running[3].client_port), Wire(running[3].client_port)
+            with old, other, Wire(running[1].client_port, session=old.session) as moved:
+                moved.ask(sync())
+                assert old.ask(create("/late")).err == ErrorCode.MARSHALLING_ERROR
+                old.ask(sync())
+                other.ask(sync())
+                assert other.ask(exists("/late")).err == ErrorCode.NO_NODE
+                with Wire(running[3].client_port, session=old.session) as back:
+                    assert back.ask(create("/back")).err == 0
             finish(running, tmp_path)
