@@ -25,7 +25,14 @@ def touch(replica: Replica, session_id: int, timeout: int, now: int) -> None:
 
 
 def take_over(replica: Replica, session_id: int, timeout: int, holder: Link | None) -> bool:
-    """A client wants to go on with its session at a learner, or here: whether it may."""
+    """A client wants to go on with its session at a learner, or here: whether it may.
+
+    One that only this member knows stays here (``LeaderZooKeeperServer.checkIfValidGlobalSession``): the learner
+    would take it for one that all know, and keep it, in its snapshots too, when nobody else does.
+    """
+    known = replica.sessions.by_id.get(session_id)
+    if holder is not None and known is not None and known.local:
+        return False
     if not replica.sessions.revive(session_id, timeout, replica.host.elapsed_ms()):
         return False
     session = replica.sessions.by_id[session_id]
