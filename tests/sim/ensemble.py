@@ -253,7 +253,7 @@ class World:
 
     def summary(self) -> str:
         """A few numbers, for people."""
-        return ", ".join(f"{number} {what}" for what, number in sorted(self.counts.items()))
+        return ", ".join(f"{number:d} {what}" for what, number in sorted(self.counts.items()))
 
     def fail(self, text: str) -> None:
         self.checker.violated("liveness" if "recover" in text or "came" in text else "agreement", text)
