@@ -139,6 +139,7 @@ class Snapshotter:
         started = self._host.elapsed_ms()
         try:
             await self._write(aside, pieces)
+            await self._until_logged()
             await self._do(lambda: self._put_in_place(aside, path))
         except OSError as error:
             logger.error("the snapshot %s could not be written: %s; the logs keep everything", path, error)
@@ -183,6 +184,16 @@ class Snapshotter:
         if self.size_limit > 0:
             logged = max(logged, self._log.bytes_since_roll / self._bytes)
         return logged * whole > position
+
+    async def _until_logged(self) -> None:
+        """Wait until the log holds all that the snapshot may show.
+
+        A member of an ensemble applies what a quorum's disks have, perhaps not yet its own. A snapshot that is ahead
+        of its log would be read with the zxid of its name, and what came after that would not be replayed.
+        """
+        appended = self._log.appended
+        while self._log.synced < appended:
+            await self._host.sleep(0.01)
 
     async def _discard(self, aside: Path) -> None:
         """Give the room back: the log may need it."""
