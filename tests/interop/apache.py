@@ -9,12 +9,15 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from pyzkserver.serving.port import reserve
 
 from . import calls
 from .conversation import PATIENCE, Address, Connect, Conversation, Scenario, play
@@ -105,11 +108,20 @@ def newer_classpath() -> str:
     return os.environ[NEWER_CLASSPATH]
 
 
+_reserved: deque[socket.socket] = deque()
+_MOST_RESERVED = 200
+
+
 def free_port() -> int:
-    """A port for a server that cannot be told to take any: bound once, read and let go."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port for a server that cannot be told to take any.
+
+    It stays reserved until many others were asked for: nobody else gets it in the time in which that server starts,
+    nor while it is down, neither to listen nor to call from.
+    """
+    while len(_reserved) >= _MOST_RESERVED:
+        _reserved.popleft().close()
+    _reserved.append(reserve(0))
+    return int(_reserved[-1].getsockname()[1])
 
 
 @contextmanager

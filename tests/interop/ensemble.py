@@ -20,7 +20,7 @@ from kazoo.retry import KazooRetry
 
 import pyzkserver
 
-from .apache import NEWER_CLASSPATH, QUIET_JVM, debian_classpath, newer_classpath
+from .apache import NEWER_CLASSPATH, QUIET_JVM, debian_classpath, free_port, newer_classpath
 
 JAVA = "3.9" if os.environ.get(NEWER_CLASSPATH) else "3.8"
 """The newest of Apache's that is at hand."""
@@ -32,18 +32,6 @@ _LOGGING = Path("/usr/share/java/slf4j-simple.jar")
 _MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at the moment, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-
-
 class Member:
     """One member: its number, what it is at the moment, its directory, and its process if it has one."""
 
@@ -52,7 +40,7 @@ class Member:
         self.kind = kind
         self.folder = folder
         self.observer = observer
-        self.client_port, self.quorum_port, self.election_port = free_ports(3)
+        self.client_port, self.quorum_port, self.election_port = (free_port() for _ in range(3))
         self.process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:

@@ -18,8 +18,9 @@ from serving.talk import create, exists, get, sync
 
 from pyzkserver.errors import ErrorCode
 
+from .apache import free_port
 from .books import writers
-from .ensemble import JAVA, PYTHON, Ensemble, ensemble, free_ports
+from .ensemble import JAVA, PYTHON, Ensemble, ensemble
 from .test_ensembles import everyday_life, finish, name
 from .test_reconfig import config, line
 from .wire import Wire
@@ -45,7 +46,7 @@ slow = [pytest.mark.slow, pytest.mark.interop, pytest.mark.timeout(400)]
 @contextmanager
 def mastered(folder: Path, *kinds: str, **more: dict[str, str]) -> Iterator[Ensemble]:
     """Of these members the last observes; the one before leads, if members 1 and it are started first."""
-    settings = {"observerMasterPort": str(free_ports(1)[0]), **more.pop("settings", {})}
+    settings = {"observerMasterPort": str(free_port()), **more.pop("settings", {})}
     with ensemble(folder, kinds, observers=1, settings=settings, **more) as running:
         yield running
 
@@ -144,7 +145,7 @@ class TestMixtures:
             running.lead_by(2)
             learns_from(running, 1)
             session = running.client(3).client_id
-            quorum, election, port = free_ports(3)
+            quorum, election, port = (free_port() for _ in range(3))
             joining = f"server.9=127.0.0.1:{quorum}:{election}:observer;127.0.0.1:{port}"
             running.client(3).reconfig(joining, None, None)
             for number in (1, 2, 3):
