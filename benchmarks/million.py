@@ -3,6 +3,7 @@
 Apart from the package on purpose, as `frames.py` is. The layout is Apache's (`FileSnap`, `DataTree.serialize`).
 """
 
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,11 @@ def parent(number: int) -> str:
 
 
 def write(data: Path, znodes: int) -> None:
-    """Let this data directory hold that many nodes of 128 bytes, and their parents."""
+    """Let this data directory hold that many nodes of 128 bytes, and their parents.
+
+    They are on the disk when it returns: the kernel would write them half a minute later, and whatever is measured
+    then would wait for that (an fsync on ext4 waits for other files' data as well).
+    """
     version_2 = data / "version-2"
     version_2.mkdir()
     checksum = 1
@@ -40,6 +45,8 @@ def write(data: Path, znodes: int) -> None:
             file.write(piece)
             checksum = zlib.adler32(piece, checksum)
         file.write(checksum.to_bytes(8, "big") + _END)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _pieces(znodes: int) -> Iterator[bytes]:

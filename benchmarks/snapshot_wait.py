@@ -15,9 +15,12 @@ import json
 import os
 import select
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -37,6 +40,14 @@ LOOK_EVERY = 0.05  # seconds
 AFTERWARDS = 1.0  # seconds after the last snapshot that still count
 AT_MOST = 240.0  # seconds
 PAUSE = 0.001  # seconds between a get's reply and the next get
+NEIGHBOUR = """\
+import time
+while True:
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < 0.001:
+        pass
+    time.sleep(0.009)
+"""
 
 
 @dataclass(frozen=True)
@@ -199,13 +210,27 @@ def enough(count: int) -> Callable[[Snapshots, float], bool]:
     return until
 
 
-def both(recipe: Recipe, args: argparse.Namespace) -> Iterator[Run]:
-    """With snapshots, and for as long without."""
+def all_three(recipe: Recipe, args: argparse.Namespace) -> Iterator[Run]:
+    """With snapshots; for as long without; and without, beside a neighbour."""
     due = replace(recipe, command=tuple(w.replace(NEVER, str(args.snap_count)) for w in recipe.command))
     found = measure(due, args.znodes, enough(args.snapshots))
     yield found
     quiet = replace(recipe, label=f"{recipe.label}, no snapshot")
     yield measure(quiet, args.znodes, lambda _, seconds: seconds > found.seconds)
+    beside = replace(recipe, label=f"{recipe.label}, a neighbour")
+    with neighbour():
+        yield measure(beside, args.znodes, lambda _, seconds: seconds > found.seconds)
+
+
+@contextmanager
+def neighbour() -> Iterator[None]:
+    """A process that computes for a millisecond of each ten."""
+    process = subprocess.Popen([sys.executable, "-c", NEIGHBOUR])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def row(runs: list[Run], what: str) -> list[str]:
@@ -240,7 +265,7 @@ def main() -> None:
     pair = recipes(args)
     chosen = [pair["ab".index(args.only)]] if args.only else pair
     say(f"data lies in {tempfile.gettempdir()}")
-    runs = [run for _ in range(args.repeats) for recipe in chosen for run in both(recipe, args)]
+    runs = [run for _ in range(args.repeats) for recipe in chosen for run in all_three(recipe, args)]
     labels = list(dict.fromkeys(run.label for run in runs))
     head = ["", "", "snapshots", "requests", "p50 ms", "p99.9 ms", "longest ms", "of all runs", "> 10 ms"]
     by_label = [[run for run in runs if run.label == label] for label in labels]

@@ -3,6 +3,7 @@
 - start: from just before the command is started to its first answered request (a session and one exists on /)
 - rest: resident memory a second after the start, when one client has come and gone
 - znodes: resident memory per znode, at 100,000 znodes of 128 bytes; a Java process also after a collection
+- million: start on a data directory whose snapshot holds 1,000,000 znodes of 128 bytes, and resident memory then
 - embed: `with pyzkserver.Server(): pass`, in a process that has imported it
 - import: `import pyzkserver`, as what it adds to an interpreter that starts and ends
 
@@ -18,19 +19,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import frames
+import million
 from client import Client
 from load import command_line
-from report import Line, Pair, alternate, arguments, gathered, print_lines
+from report import Line, Pair, alternate, arguments, gathered, in_pairs, print_lines
 from run import say
 from servers import Recipe, Server, environment, running
 from workloads import DATA, ROOT
 
 ZNODES = 100_000
+MILLION = 1_000_000
 CHILDREN = 1_000  # of each parent
 
 EMBED = """\
@@ -132,6 +135,24 @@ def collect_garbage(server: Server) -> bool:
     return True
 
 
+def million_lines(pair: Pair, args: argparse.Namespace) -> Iterator[Line]:
+    """Ours has a data directory here, too."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    resident: tuple[list[float], list[float]] = ([], [])
+    for _ in range(max(1, args.repeats // 3)):
+        for recipe, times, sizes in zip(pair, seconds, resident, strict=True):
+            with running(replace(recipe, in_memory=False), fill=hold_a_million) as server:
+                times.append(server.startup)
+                sizes.append(at_rest(server) / 2**20)
+            say(f"{recipe.label} on {MILLION:,} znodes: {times[-1]:.2f} s, then {sizes[-1]:.0f} MiB")
+    yield in_pairs(Line(f"start on {MILLION:,} znodes", "s", 0, target=2), *seconds)
+    yield in_pairs(Line("resident then", "MiB", 0, target=1), *resident)
+
+
+def hold_a_million(data: Path) -> None:
+    million.write(data, MILLION)
+
+
 def python(*words: str) -> str:
     """Run this interpreter on these words in a fresh process; what it prints."""
     command = [sys.executable, *words]
@@ -172,6 +193,7 @@ SECTIONS = {
     "start": start_lines,
     "rest": rest_lines,
     "znodes": znode_lines,
+    "million": million_lines,
     "embed": embed_lines,
     "import": import_lines,
 }
