@@ -19,6 +19,7 @@ from .leading import Leading
 from .learner_handler import LearnerHandler
 from .learner_port import LearnerPort
 from .local import Local
+from .masters import Registry
 from .members import Members, Tracker
 from .outbox import MAX_QUEUED
 from .proposals import Proposals
@@ -29,7 +30,7 @@ __all__ = ["Leader"]
 logger = logging.getLogger("pyzkserver.quorum")
 
 
-class Leader:
+class Leader(Registry):
     """One time of leading, from the end of an election to the loss of the quorum.
 
     ``epoch`` is -1 until a quorum told which ones it has accepted.  The three events mark the ends of what
@@ -42,9 +43,9 @@ class Leader:
     busy = False
 
     def __init__(self, local: Local, on_established: Callable[[int], None]) -> None:
+        super().__init__()
         self.local = local
         self.epoch = -1
-        self.handlers: dict[LearnerHandler, None] = {}
         self.established = trio.Event()
         """A quorum holds this leader's history: its first transaction may be proposed."""
         self.synchronizing = {"diffs": 0, "snapshots": 0}
@@ -259,16 +260,9 @@ class Leader:
     async def until_ready(self) -> None:
         """What learners ask is judged as it comes."""
 
-    def register(self, handler: LearnerHandler) -> None:
-        """A learner said who it is.  A member has one connection: an older one of its ends."""
-        for other in list(self.handlers):
-            if other.sid == handler.sid:
-                other.end("the member has connected once more")
-        self.handlers[handler] = None
-
     def unregister(self, handler: LearnerHandler) -> None:
         """A learner's connection ended."""
-        self.handlers.pop(handler, None)
+        super().unregister(handler)
         if hasattr(self, "leading"):
             self.leading.drop(handler)
             voting = self.local.members.voting

@@ -207,8 +207,10 @@ class Learner:
             self._commit(one.zxid, one.body)
         elif one.type == PacketType.INFORMANDACTIVATE:
             self._hear_activation(one)
+        elif one.type == PacketType.UPTODATE:
+            raise LeaderLost("the leader sent UPTODATE before NEWLEADER, as those before 3.4 did")
         elif one.type != PacketType.PING:
-            raise LeaderLost(f"the leader sent {packet_name(one.type)} before NEWLEADER")
+            self._pass_over(one)
 
     def _commit(self, zxid: int, payload: bytes) -> None:
         """A decided transaction of the synchronization."""
@@ -285,7 +287,7 @@ class Learner:
         elif type_ == _COMMIT:
             if self.voting:
                 self._apply(one.zxid)
-        elif type_ == _INFORM:
+        elif type_ == _INFORM and not self.voting:
             self._commit(one.zxid, one.body)
         else:
             self._hear_rarely(one)
@@ -298,17 +300,22 @@ class Learner:
             following.questions.revalidated(*decode_revalidated(one.body))
         elif one.type == PacketType.SYNC:
             following.questions.synced()
-        elif one.type in (PacketType.COMMITANDACTIVATE, PacketType.INFORMANDACTIVATE):
+        elif one.type == (PacketType.COMMITANDACTIVATE if self.voting else PacketType.INFORMANDACTIVATE):
             self._hear_activation(one)
         else:
-            raise LeaderLost(f"the leader sent {packet_name(one.type)}, which it does not send now")
+            self._pass_over(one)
+
+    def _pass_over(self, one: Packet) -> None:
+        """What is not due, or not known, changes nothing (``Follower.processPacket``, ``Observer.processPacket``)."""
+        text = "%s sent %s, which is not due now: it is passed over"
+        self.local.complaints.say(text, self.upstream.name, packet_name(one.type), about=self.leader)
 
     def _hear_activation(self, one: Packet) -> None:
         """A reconfiguration is committed, and the leader says who leads from now on."""
         leader, payload = split_activation(one.body)
         if one.type == PacketType.INFORMANDACTIVATE:
             self._activation.activate(leader, payload, partial(self._commit, one.zxid, payload))
-        elif self.voting:
+        else:
             in_flight = self.following.replica.in_flight
             payload = in_flight[0].payload if in_flight else b""
             self._activation.activate(leader, payload, partial(self._apply_activation, leader, one.zxid))

@@ -282,7 +282,10 @@ class LearnerHandler:
         elif type_ == _REVALIDATE:
             telling.revalidate(self, *decode_revalidate(one.body))
         else:
-            raise LearnerRefused(f"it sent {packet_name(type_)}, which no learner sends")
+            # Apache's goes on as well: a later version may have more to say.
+            text = "learner %s sent %s, which no learner sends: it is passed over"
+            about = self.sid if self.sid in self._local.members else None
+            self._local.complaints.say(text, self.name, packet_name(type_), about=about)
 
     def _after_batch(self) -> None:
         telling = self._master.telling

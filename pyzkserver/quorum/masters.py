@@ -1,7 +1,7 @@
 """What a learner's conversation needs of whom it learns from: the leader, or an observer master (``LearnerMaster``).
 
-Only what both have in common; how each does it is in ``leader.py``, ``leading.py`` and in ``observer_master.py``,
-``relaying.py``.
+Only what both have in common; what each does in its own way is in ``leader.py``, ``leading.py`` and in
+``observer_master.py``, ``relaying.py``.
 """
 
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +15,7 @@ from .members import Members
 if TYPE_CHECKING:
     from .learner_handler import LearnerHandler
 
-__all__ = ["LearnerMaster", "Telling"]
+__all__ = ["LearnerMaster", "Registry", "Telling"]
 
 
 class Telling(Protocol):
@@ -91,3 +91,24 @@ class LearnerMaster(Protocol):
     def register(self, handler: "LearnerHandler") -> None: ...
 
     def unregister(self, handler: "LearnerHandler") -> None: ...
+
+
+class Registry:
+    """Either of them, as one who knows which learners have said who they are.
+
+    ``handlers`` are their connections, in the order they came.
+    """
+
+    def __init__(self) -> None:
+        self.handlers: dict[LearnerHandler, None] = {}
+
+    def register(self, handler: "LearnerHandler") -> None:
+        """A learner said who it is.  A member has one connection: an older one of its ends."""
+        for other in list(self.handlers):
+            if other.sid == handler.sid:
+                other.end("the member has connected once more")
+        self.handlers[handler] = None
+
+    def unregister(self, handler: "LearnerHandler") -> None:
+        """A learner's connection ended."""
+        self.handlers.pop(handler, None)

@@ -15,6 +15,7 @@ from .learner_handler import LearnerHandler
 from .learner_port import LearnerPort, open_learner_port
 from .listening import Listener, close_all
 from .local import Local
+from .masters import Registry
 from .members import Members
 from .relaying import Relaying
 from .upstream import Upstream
@@ -33,16 +34,16 @@ _MOST_BYTES = 1 << 22
 """While as much waits for the leader, observers are not read from."""
 
 
-class ObserverMaster:
+class ObserverMaster(Registry):
     """For the time in which one leader is followed (``Follower.followLeader``).  Observers cannot harm that."""
 
     observers_only = True
     port = "observerMasterPort"
 
     def __init__(self, local: Local, epoch: int, following: Following, upstream: Upstream) -> None:
+        super().__init__()
         self.local = local
         self.epoch = epoch
-        self.handlers: dict[LearnerHandler, None] = {}
         self.synchronizing = {"diffs": 0, "snapshots": 0}
         self.telling = Relaying(following, local.soon)
         self._upstream = upstream
@@ -126,16 +127,9 @@ class ObserverMaster:
     async def holds_history(self, sid: int, zxid: int) -> None:
         """Nobody has to be waited for."""
 
-    def register(self, handler: LearnerHandler) -> None:
-        """An observer said who it is.  It has one connection: an older one of its ends."""
-        for other in list(self.handlers):
-            if other.sid == handler.sid:
-                other.end("the member has connected once more")
-        self.handlers[handler] = None
-
     def unregister(self, handler: LearnerHandler) -> None:
         """An observer's connection ended."""
-        self.handlers.pop(handler, None)
+        super().unregister(handler)
         self.telling.drop(handler)
 
     @property

@@ -94,6 +94,8 @@ class Relaying(Audience):
         for all that come by this member, so it is seen to here.  (Apache's lets such requests pass.)  It must
         become a transaction all the same: the observer waits for one before it answers anything else of that
         session, and its client may come back.  A multi that cannot be read becomes an error with every leader.
+        (SESSION_MOVED, for which the observer would close the connection, only the leader could make of it, for
+        a transaction is the same everywhere: so there the answer is MARSHALLING_ERROR.)
         """
         if op == _CREATE_SESSION:
             CreateSessionTxn.decode(body)  # what cannot be read would cost this member its leader

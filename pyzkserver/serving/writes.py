@@ -128,12 +128,12 @@ class Writing(Outgoing):
         """A write of this connection's is done: answer it, and the reads that waited behind it."""
         if self.aborted:
             return
+        if (applied.err or applied.parts is not None) and _has_moved(applied):
+            # The client is connected to another member, and this connection is forgotten: an answer could only
+            # mislead it (ZOOKEEPER-710).
+            self.session_ended()
+            return
         if applied.err:
-            if applied.err == ErrorCode.SESSION_MOVED:
-                # The client is connected to another member, and this connection is forgotten: an answer could
-                # only mislead it (ZOOKEEPER-710).
-                self.session_ended()
-                return
             self._reply(proposal.cxid, applied.err)
         elif proposal.op == _CREATE_SESSION:
             self._welcome(valid=True)
@@ -151,3 +151,8 @@ class Writing(Outgoing):
         if self.paused and self.bytes_under_way < MOST_BYTES_UNDER_WAY:
             self.paused = False
             self._wake(self)
+
+
+def _has_moved(applied: Applied) -> bool:
+    """Whether it was refused for that, or an operation of it was (``FinalRequestProcessor``)."""
+    return applied.err == ErrorCode.SESSION_MOVED or any(map(_has_moved, applied.parts or ()))

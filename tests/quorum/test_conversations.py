@@ -414,6 +414,23 @@ async def test_a_follower_that_sends_nonsense_later_is_given_up(
     assert await wire.is_closed()
 
 
+def test_what_no_follower_sends_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    """Apache's warns, and goes on (``LearnerHandler.run``); here it is said once a minute."""
+
+    @learned
+    async def scenario(stage: Stage, wire: Wire, leader: Member) -> None:
+        caplog.clear()
+        strange = (P.PROPOSAL, P.NEWLEADER, P.FOLLOWERINFO, P.SYNC, 99, -7)
+        await wire.say(*(packet(kind, 5, b"what it says") for kind in strange))  # type: ignore[arg-type]
+        await wire.say(packet(P.REVALIDATE, -1, encode_revalidate(1, 4000)))
+        assert (await wire.hear()).type == P.REVALIDATE
+
+    caplog.set_level("WARNING", logger="pyzkserver.quorum")
+    scenario()
+    [said] = caplog.records
+    assert said.getMessage() == "learner 3 sent PROPOSAL, which no learner sends: it is passed over"
+
+
 @learned
 async def test_a_flood_of_packets_holds_up_nobody(stage: Stage, wire: Wire, leader: Member) -> None:
     """Whatever a learner says, others are served between two of its pieces."""
@@ -636,7 +653,11 @@ BAD_LEADERS: list[tuple[str, list[bytes], str]] = [
         ],
         "as 0x100000002",
     ),
-    ("a request", [short_packet(P.DIFF, 5), packet(P.REQUEST, -1, b"")], "REQUEST before NEWLEADER"),
+    (
+        "one of a version before 3.4",
+        [short_packet(P.DIFF, 5), short_packet(P.UPTODATE, -1)],
+        "UPTODATE before NEWLEADER",
+    ),
 ]
 
 
@@ -655,6 +676,36 @@ def test_a_bad_leader_is_left(what: str, said: list[bytes], complaint: str) -> N
         assert followed.epochs == (1, 0)
 
     scenario()
+
+
+@pytest.mark.parametrize("voting", [True, False], ids=["a follower", "an observer"])
+def test_what_no_leader_sends_is_passed_over(voting: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Apache's warns, and goes on (``Follower.processPacket``, ``Observer.processPacket``), in each phase."""
+
+    @staged()
+    async def scenario(stage: Stage) -> None:
+        followed = Followed(stage, voting=voting)
+        await followed.accept(1)
+        first = 1 << 32
+        strange = [packet(kind, 5, b"what it says") for kind in (P.REQUEST, P.LEADERINFO, 99, -7)]  # type: ignore[arg-type]
+        others = (P.INFORM, P.INFORMANDACTIVATE) if voting else (P.COMMITANDACTIVATE,)
+        undue = [packet(kind, first + 1, created(first + 1, "/never")) for kind in (P.NEWLEADER, *others)]
+        await followed.wire.say(short_packet(P.DIFF, 0), *strange, short_packet(P.NEWLEADER, first))
+        assert (await followed.wire.hear()).type == P.ACK
+        await followed.wire.say(*strange, *undue, short_packet(P.UPTODATE, -1))
+        assert (await followed.wire.hear()).type == P.ACK
+        await followed.wire.say(*strange, *undue, short_packet(P.UPTODATE, -1))
+        await followed.wire.say(short_packet(P.PING, first))
+        assert (await followed.wire.hear(P.PING)).data == b""
+        assert followed.established == [1]
+        assert "/never" not in followed.member.replica.tree.nodes
+        await followed.wire.stream.aclose()
+        assert "closed the connection" in str(await followed.end())
+
+    caplog.set_level("WARNING", logger="pyzkserver.quorum")
+    scenario()
+    [said] = caplog.records
+    assert said.getMessage() == "the leader sent REQUEST, which is not due now: it is passed over"
 
 
 @staged()

@@ -423,8 +423,6 @@ BAD_LATER = [
     ("a session without a timeout", request_packet(7, 0, OpCode.CREATE_SESSION, b"\0", WHO)),
     ("a short REVALIDATE", packet(P.REVALIDATE, -1, b"short")),
     ("half a touch", packet(P.PING, 0, b"\0" * 11)),
-    ("a proposal", packet(P.PROPOSAL, 1 << 32 | 9, b"\0" * 30)),
-    ("an unknown type", short_packet(99, 0)),
 ]
 
 
@@ -441,6 +439,17 @@ def test_nonsense_later_costs_its_connection(raw: bytes) -> None:
         await still_follows(leader, follower)
 
     scenario()
+
+
+@served()
+async def test_what_no_observer_sends_is_passed_over(stage: Stage) -> None:
+    """As a leader does it: nothing of it goes further."""
+    leader, follower = await voters(stage)
+    wire = await observing(stage, follower)
+    await wire.say(packet(P.PROPOSAL, 1 << 32 | 9, b"\0" * 30), short_packet(99, 0))
+    await wire.say(sync(1, 1))
+    await wire.hear(P.SYNC)
+    await still_follows(leader, follower)
 
 
 @served()

@@ -215,6 +215,25 @@ def test_a_session_that_moved_leaves_its_old_connection_closed() -> None:
     assert desk.replica.sessions.by_id[new.session_id].owner is new.connection
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["at once", "later"])
+@pytest.mark.parametrize("multi", [False, True], ids=["a write", "a multi"])
+def test_what_a_session_writes_where_it_was_ends_that_connection(multi: bool, held: bool) -> None:
+    """7: a late write is refused as of a session that has moved: no answer says so (``FinalRequestProcessor``)."""
+    desk = Desk(held=held)
+    client = desk.client()
+    desk.replica.sessions.by_id[
+        client.session_id
+    ].holder = object()  # as a leader sees it, whose learner has it
+    call = create("/late")
+    if multi:
+        call = OpCode.MULTI, MultiRequest([MultiOp(*call), MultiOp(*create("/later"))])  # type: ignore[arg-type]
+    client.send(packet(1, *call) + packet(2, *exists("/")))
+    desk.flush()
+    assert client.ended
+    assert client.output == b""
+    assert "/late" not in desk.tree.nodes
+
+
 def test_moving_back_and_forth() -> None:
     """7: each move closes the connection before it and no other; the last one keeps the session."""
     desk = Desk()
