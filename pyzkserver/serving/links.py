@@ -1,6 +1,6 @@
 """The sockets of the epoll plane: those of clients, how long they may be silent, and the one that listens.
 
-Their bytes are moved in ``epoll_plane``; when there are none to be moved any more, here is how they part.
+Their bytes are moved in ``traffic.py``; when there are none to be moved any more, here is how they part.
 """
 
 import logging
@@ -48,7 +48,7 @@ class Link:
         self.unsent: memoryview | None = None
         self.interest = interest
         self.marked = False
-        """It stands in the plane's list of those to look after."""
+        """It stands in the list of those to look after."""
         self.deadline: int | None = None
         """When to close it for saying or reading nothing, where no session does that."""
         self.discarded = 0

@@ -16,7 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, trio_test, wait_all_tasks_blocked
 
-from pyzkserver.serving import epoll_plane, links, task_plane
+from pyzkserver.serving import links, task_plane, traffic
 from pyzkserver.serving.admission import Admission
 from pyzkserver.serving.connection import OUTBOX_HIGH_WATER, Connection
 from pyzkserver.serving.epoll_plane import EpollPlane
@@ -215,7 +215,8 @@ async def test_events_are_counted_while_they_drain() -> None:
                 await writer.do(set_data(path, b""))
 
         def really_waiting() -> int:
-            (link,) = [each for each in port.plane._links.values() if each.connection is connection]  # type: ignore[union-attr]
+            links = port.plane._traffic.links.values()  # type: ignore[union-attr]
+            (link,) = [each for each in links if each.connection is connection]
             return len(link.unsent or b"") + sum(map(len, connection.outbox))
 
         await gather(2_000_000)
@@ -444,7 +445,7 @@ async def test_a_peer_that_is_gone_before_it_is_accepted(plane: Plane) -> None:
 async def test_a_farewell_is_not_lost(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     """6: closeSession's reply and the end of the stream arrive although the client sent more than was read: a
     socket that is closed with unread input would make the kernel reset the connection instead."""
-    monkeypatch.setattr(epoll_plane, "_RECEIVE", 1000)
+    monkeypatch.setattr(traffic, "_RECEIVE", 1000)
     monkeypatch.setattr(task_plane, "_RECEIVE", 1000)
     async with open_port(plane) as port:
         client = await port.client()
