@@ -1,11 +1,11 @@
 """One learner's conversation with its leader or observer master, from FOLLOWERINFO to the end of its connection.
 
-How far it lags behind and what it needs is said in ``catching_up.py``.  What is queued for it goes out by its
-``Outbox``, a batch by one write.
+How its bytes are moved is said in ``downstream.py``, what it lacks in ``catching_up.py``, and whether it keeps up
+in ``sync_limit.py``.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NoReturn
 
 import trio
@@ -25,19 +25,16 @@ from pyzkserver.wire.quorum import (
     short_packet,
     split_request,
 )
-from pyzkserver.wire.quorum_stream import PacketReader
 
 from .catching_up import CatchingUp
+from .downstream import Downstream
 from .ends import LearnerGone, LearnerRefused, QuorumLost, first_of
 from .masters import LearnerMaster
-from .outbox import Outbox
 from .sync_limit import SyncLimit
 
 __all__ = ["LearnerHandler"]
 
 logger = logging.getLogger("pyzkserver.quorum")
-
-_RECEIVE = 1 << 16
 
 _ACK, _PING = int(PacketType.ACK), int(PacketType.PING)
 _REQUEST, _REVALIDATE = int(PacketType.REQUEST), int(PacketType.REVALIDATE)
@@ -54,10 +51,8 @@ class LearnerHandler:
         self._master = master
         self._local = master.local
         self._stream = stream
-        config = self._local.config
-        self._reader = PacketReader(config.jute_max_buffer + config.jute_max_buffer_extra_size)
-        self._packets: Iterator[Packet] = iter(())
-        self._outbox = Outbox(stream, self._local.host, self._local.soon, self._overrun, master.max_queued)
+        self._downstream = Downstream(self._local, stream, self._overrun, master.max_queued)
+        self._outbox = self._downstream.outbox
         self._scope = trio.CancelScope()
         self._reason = ""
         self._counted = ""
@@ -65,8 +60,6 @@ class LearnerHandler:
         self.sid = 0
         self.voting = False
         self.in_broadcast = False
-        self._patience = self._local.init_seconds
-        """How long it may be silent: initLimit, and from its acknowledgement of NEWLEADER on syncLimit."""
         self._sync_limit = SyncLimit(self._local)
         self._given = 0
         """The last zxid of the synchronization, which is committed."""
@@ -120,8 +113,8 @@ class LearnerHandler:
         master, local = self._master, self._local
         accepted = await self._hear_who()
         epoch = await master.epoch_for(self.sid, accepted)
-        await self._send_all(packet(PacketType.LEADERINFO, epoch << 32, PROTOCOL_VERSION.to_bytes(4)))
-        answer = await self._next(PacketType.ACKEPOCH)
+        await self._downstream.say(packet(PacketType.LEADERINFO, epoch << 32, PROTOCOL_VERSION.to_bytes(4)))
+        answer = await self._downstream.next(PacketType.ACKEPOCH)
         if len(answer.body) < 4:
             raise LearnerRefused(f"ACKEPOCH with {len(answer.body)} bytes")
         current = int.from_bytes(answer.body[:4], signed=True)
@@ -130,13 +123,13 @@ class LearnerHandler:
         async with trio.open_nursery() as nursery:
             await self._synchronize(answer.zxid)
             nursery.start_soon(self._outbox.run)
-            acknowledged = await self._next(PacketType.ACK)
+            acknowledged = await self._downstream.next(PacketType.ACK)
             self._synchronized()
             await master.holds_history(self.sid, acknowledged.zxid)
             # What it was synchronized with is acknowledged as a whole: only what was proposed since is owed.
             limit = self._sync_limit
             limit.acknowledged = max(limit.acknowledged, self._given)
-            self._patience = local.sync_seconds
+            self._downstream.patience = local.sync_seconds
             self._sync_limit.heard()
             self.in_broadcast = True
             self.queue(short_packet(PacketType.UPTODATE, -1))
@@ -144,7 +137,7 @@ class LearnerHandler:
 
     async def _hear_who(self) -> int:
         """The epoch that it accepted last."""
-        first = await self._next(PacketType.FOLLOWERINFO, PacketType.OBSERVERINFO)
+        first = await self._downstream.next(PacketType.FOLLOWERINFO, PacketType.OBSERVERINFO)
         if self._master.observers_only and first.type != PacketType.OBSERVERINFO:
             raise LearnerRefused("it wants to follow, and this member serves observers: it does not lead")
         info, version = first.body, 0
@@ -164,33 +157,6 @@ class LearnerHandler:
                 )
         self.voting = first.type == PacketType.FOLLOWERINFO
         return first.zxid >> 32
-
-    async def _next(self, *wanted: PacketType) -> Packet:
-        """The next packet, which must be of one of these types."""
-        while True:
-            one = next(self._packets, None)
-            if one is not None:
-                break
-            self._packets = iter(self._reader.feed(await self._receive()))
-        if one.type not in wanted:
-            names = " or ".join(kind.name for kind in wanted)
-            raise LearnerRefused(f"it sent {packet_name(one.type)} where {names} was due")
-        return one
-
-    async def _receive(self) -> bytes:
-        with trio.move_on_after(self._patience):
-            data = bytes(await self._stream.receive_some(_RECEIVE))
-            if not data:
-                raise LearnerGone("it closed the connection")
-            return data
-        raise LearnerRefused(f"nothing was heard of it for {self._patience:g} s")
-
-    async def _send_all(self, data: bytes) -> None:
-        """Outside of ``_send``, which comes later: a learner that does not take it is given up."""
-        with trio.move_on_after(self._patience):
-            await self._stream.send_all(data)
-            return
-        raise LearnerRefused(f"it took nothing for {self._patience:g} s")
 
     # synchronization
 
@@ -227,10 +193,10 @@ class LearnerHandler:
         pieces = tree_stream(replica.tree, sessions)
         telling.start_forwarding(self, zxid, voting=self.voting)
         logger.info("learner %s gets a snapshot of 0x%x", self.name, zxid)
-        await self._send_all(short_packet(PacketType.SNAP, zxid))
+        await self._downstream.say(short_packet(PacketType.SNAP, zxid))
         for piece in pieces:
             if piece:
-                await self._send_all(piece)
+                await self._downstream.say(piece)
             else:
                 await trio.lowlevel.checkpoint()
 
@@ -252,16 +218,15 @@ class LearnerHandler:
 
     async def _listen(self) -> NoReturn:
         """Everything that it says from now on."""
-        packets: Iterable[Packet] = self._packets
+        packets: Iterable[Packet] = self._downstream.received()
         while True:
             for one in packets:
                 self._hear(one)
             self._after_batch()
             if self._master.busy:
                 await self._master.until_ready()
-            data = await self._receive()
+            packets = await self._downstream.packets()
             self._sync_limit.heard()
-            packets = self._reader.feed(data)
 
     def _hear(self, one: Packet) -> None:
         type_, zxid, _, _ = one
