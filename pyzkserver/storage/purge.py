@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -43,11 +44,13 @@ def purge_in_pieces(disk: Disk, snapshots: Path, logs: Path, keep: int) -> Itera
     """The same beside a log that is written to: one rests between two steps, for ``REST`` seconds.
 
     Whatever it leaves when it is not gone through to its end has names that begin with ``PURGED``, and goes with
-    the next one.  Each step gives True.  Raises OSError.
+    the next one.  Others may purge at the same time, after the first step: what is gone is gone.  Each step gives
+    True.  Raises OSError.
     """
     doomed = _doomed(disk, snapshots, logs, keep, LEAST_KEPT)
     for path in doomed:
-        disk.rename(path, path.with_name(PURGED + path.name))
+        with suppress(FileNotFoundError):
+            disk.rename(path, path.with_name(PURGED + path.name))
         yield True
     for directory in dict.fromkeys((snapshots, logs)):
         names = [name for name in disk.names(directory) if name.startswith(PURGED)]
@@ -56,7 +59,8 @@ def purge_in_pieces(disk: Disk, snapshots: Path, logs: Path, keep: int) -> Itera
             disk.sync_directory(directory)
             yield True
         for name in names:
-            yield from _delete_in_pieces(disk, directory / name)
+            with suppress(FileNotFoundError):
+                yield from _delete_in_pieces(disk, directory / name)
             logger.info("deleted %s, which is not needed any more", directory / name.removeprefix(PURGED))
 
 

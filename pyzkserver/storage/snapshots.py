@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,10 +40,14 @@ def snapshot_name(zxid: int, compression: str) -> str:
 
 
 def clear_unfinished(disk: Disk, directory: Path) -> None:
-    """Delete what a server left that ended while it took a snapshot, or purged.  Only where none is at work."""
+    """Delete what a server left that ended while it took a snapshot, or purged.  Only where none is at work.
+
+    ``pyzkserver purge`` may be: what it is about to delete may be gone already.
+    """
     for name in disk.names(directory):
         if name.startswith((_ASIDE, PURGED)):
-            disk.remove(directory / name)
+            with suppress(FileNotFoundError):
+                disk.remove(directory / name)
             logger.info("deleted %s, which a server left half done", directory / name)
 
 

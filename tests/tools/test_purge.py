@@ -1,10 +1,13 @@
 """pyzkserver purge: what stays is enough to start from, beside a server that purges, too."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from pyzkserver.storage.disk import RealDisk
+from pyzkserver.storage.snapshots import clear_unfinished
 from pyzkserver.tools import purge
 
 from .helpers import Tool, fingerprint
@@ -24,6 +27,11 @@ def data(tmp_path: Path) -> Path:
     for other in ("currentEpoch", "log.1.bak", "snapshot.x", "unfinished.snapshot.5"):
         (version / other).write_bytes(b"1")
     return version.parent
+
+
+@pytest.fixture(autouse=True)
+def unrested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyzkserver.tools.purge.time.sleep", lambda seconds: None)
 
 
 def left(data: Path) -> tuple[list[int], list[int]]:
@@ -112,22 +120,82 @@ def test_what_it_refuses(
 def test_beside_a_server_that_purges(tool: Tool, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What somebody else deletes at the same moment is no error, and is not counted; at any moment."""
     version = data / "version-2"
-    remove, size = purge._Deleting.remove, purge._Deleting.size
-    other = [version / "snapshot.a", version / "snapshot.3c"]
+    rename, size, remove = purge._Deleting.rename, purge._Deleting.size, purge._Deleting.remove
+    other = [version / "snapshot.a", version / "snapshot.3c", version / "purged.snapshot.14"]
 
-    def late(self: purge._Deleting, path: Path) -> None:
-        if path == other[0]:
-            path.unlink()
-        remove(self, path)
+    def late(self: purge._Deleting, old: Path, new: Path) -> None:
+        if old == other[0]:
+            old.unlink()
+        rename(self, old, new)
 
     def vanishing(self: purge._Deleting, path: Path) -> int:
         if path == other[1]:
             path.unlink()
         return size(self, path)
 
-    monkeypatch.setattr(purge._Deleting, "remove", late)
+    def too_late(self: purge._Deleting, path: Path) -> None:
+        if path == other[2]:
+            path.unlink()
+        remove(self, path)
+
+    monkeypatch.setattr(purge._Deleting, "rename", late)
     monkeypatch.setattr(purge._Deleting, "size", vanishing)
+    monkeypatch.setattr(purge._Deleting, "remove", too_late)
     outcome = tool("purge", "-n", 3, data)
     assert (outcome.status, outcome.err) == (0, "")
     assert left(data) == ([30, 40, 50], [21, 31, 51, 61])
     assert "snapshot.a" not in outcome.out
+    assert not list(version.glob("purged.*"))
+
+
+def test_large_files_go_piece_by_piece(tool: Tool, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than 4 MiB at once, with a rest after each: a server that syncs its log meanwhile must not wait."""
+    version = data / "version-2"
+    with (version / "snapshot.a").open("r+b") as large:
+        large.seek(10 << 20)
+        large.write(WHOLE)
+    sizes: list[int] = []
+
+    def rest(seconds: float) -> None:
+        assert seconds > 0
+        sizes.append(sum(path.stat().st_size for path in version.glob("*snapshot.a")))
+
+    monkeypatch.setattr("pyzkserver.tools.purge.time.sleep", rest)
+    outcome = tool("purge", "-n", 3, data)
+    assert f"{version}/snapshot.a removed (10 MB)" in outcome.out
+    assert sizes[0] > 10 << 20
+    assert sizes[-1] == 0
+    assert max(before - after for before, after in pairwise(sizes)) <= 4 << 20
+    assert left(data) == ([40, 50, 60], [31, 51, 61])
+
+
+def test_what_was_left_half_done_goes_with_the_next(
+    tool: Tool, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is killed in the middle, nothing is lost and nothing is in the way."""
+
+    def killed(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pyzkserver.tools.purge.time.sleep", killed)
+        assert tool("purge", "-n", 3, data).status == 130
+    version = data / "version-2"
+    assert len(list(version.glob("purged.*"))) == 1
+    assert tool("purge", "-n", 3, data).status == 0
+    assert not list(version.glob("purged.*"))
+    assert left(data) == ([40, 50, 60], [31, 51, 61])
+
+
+def test_a_server_may_start_meanwhile(data: Path) -> None:
+    """It deletes what is left half done, and what is gone by then is no reason not to start."""
+    version = data / "version-2"
+    (version / "purged.log.1").touch()
+
+    class Raced(RealDisk):
+        def remove(self, path: Path) -> None:
+            path.unlink()
+            super().remove(path)
+
+    clear_unfinished(Raced(), version)
+    assert not list(version.glob("purged.*"))
