@@ -13,7 +13,6 @@ from typing import Any, Self
 
 from pyzkserver.config import FOUR_LETTER_WORDS, Config
 from pyzkserver.serving.port import PortUnavailable, reserve
-from pyzkserver.storage.memory_disk import MemoryDisk
 from pyzkserver.wire.election import ServerState
 
 from .contents import Contents, State, contents_of
@@ -135,7 +134,8 @@ class Ensemble(Formation):
         for index, member in enumerate(self):
             if self._ports[index].fileno() < 0:
                 self._ports[index] = _reserved(member.config.client_port)
-                member._memory = MemoryDisk()
+                if member.config.data_dir is None:
+                    member._forget()
         self._loop = Loop.acquire()
 
     def _fill(self) -> None:

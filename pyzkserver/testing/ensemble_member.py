@@ -32,6 +32,8 @@ class EnsembleMember(Server):
         self.ensemble = ensemble
         self.sid = sid
         self._memory = MemoryDisk()
+        self._place = f"127.0.0.1:{config.client_port}"
+        """Where clients come to: of one that does not run, where it was last."""
 
     def __repr__(self) -> str:
         return f"<member {self.sid}: {self.mode}>"
@@ -40,6 +42,11 @@ class EnsembleMember(Server):
     def name(self) -> str:
         """What reports call it."""
         return f"member {self.sid}"
+
+    @property
+    def place(self) -> str:
+        """Its ``hosts``, also of one that does not run: where it was, and will be again."""
+        return self._place if self._running is None else self._running.hosts
 
     # how it is hosted
 
@@ -51,6 +58,10 @@ class EnsembleMember(Server):
 
     def _new_loop(self) -> Loop:
         return Loop.acquire()  # all in one: they share a network
+
+    def _finish_stop(self) -> None:
+        self._place = self.place  # a reconfiguration may have moved it
+        super()._finish_stop()
 
     async def _bring_in(self, contents: Contents | None) -> None:
         """Nothing: what an ensemble holds is written by clients."""
@@ -154,6 +165,7 @@ class EnsembleMember(Server):
 
     def _forget(self) -> None:
         self._memory = MemoryDisk()
+        self._place = f"127.0.0.1:{self.config.client_port}"
         for directory in {self.config.data_dir, self.config.data_log_dir} - {None}:
             assert directory is not None
             for path in (directory / "version-2").glob("*"):

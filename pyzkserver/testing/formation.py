@@ -50,8 +50,8 @@ class Formation:
 
     @property
     def hosts(self) -> str:
-        """The connect string of all members, those that do not run as well."""
-        return ",".join(f"127.0.0.1:{member.config.client_port}" for member in self)
+        """The connect string of all members, those that do not run as well; it follows reconfigurations."""
+        return ",".join(member.place for member in self)
 
     @property
     def leader(self) -> EnsembleMember:

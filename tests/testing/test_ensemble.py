@@ -304,11 +304,15 @@ def test_a_reconfiguration_moves_a_client_port_at_once(who: str) -> None:
             assert member.hosts == f"127.0.0.1:{new}"
             with kazoo_client(member) as newcomer:
                 assert newcomer.exists("/a")
+            assert ensemble.hosts.split(",")[member.sid - 1] == member.hosts
             with pytest.raises(OSError), socket.create_connection(("127.0.0.1", int(old.rpartition(":")[2]))):
                 pass
-        member.restart()
+        with member.down():
+            assert f"127.0.0.1:{new}" in ensemble.hosts.split(",")
         with kazoo_client(member) as newcomer:
             assert newcomer.exists("/a")
+        member.restart(keep_data=False)
+        assert ensemble.hosts.split(",")[member.sid - 1] == member.hosts
 
 
 def test_watches_fire_at_other_members(ensemble: Ensemble, client: KazooClient) -> None:
