@@ -171,6 +171,8 @@ class Learner:
             await history.flushed()
             # An observer without a log as well: the leader may know already that this member votes.
             await history.secure(replica.sessions.timeouts())
+        if announced is not None:
+            local.take_back(announced)
         # Now, and not before, this member holds the leader's history safe: everything up to here is on its
         # disk.  Only then may the epoch be its own (ZOOKEEPER-4643, -4785), and only then may it say so: the
         # leader counts this as a vote that all of it is committed (ZOOKEEPER-3911, -4646).

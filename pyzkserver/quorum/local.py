@@ -22,6 +22,8 @@ __all__ = ["ClientSide", "Local", "ReplicaFactory"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
+_COUNTER = 0xFFFF_FFFF
+
 
 class ClientSide(Protocol):
     """What serves this member's clients while it has a role."""
@@ -149,8 +151,32 @@ class Local:
         Without reconfigEnabled each member goes by its own files (``setLastSeenQuorumVerifier``).
         """
         if members.version > self.seen.version and self.config.reconfig_enabled:
-            self.seen = members
-            self._files.propose(members)
+            self._see(members)
+
+    def _see(self, members: Members) -> None:
+        self.seen = members
+        self._files.propose(members)
+
+    def take_back(self, announced: Members) -> None:
+        """Forget what was proposed here and is not in the history of a leader, which this member holds by now.
+
+        The voters of that are not asked any more: ``seen`` may be an older one afterwards (``Learner.syncWithLeader``;
+        ``setLastSeenQuorumVerifier`` complains, and takes it).
+        """
+        if announced.version < self.seen.version and self.config.reconfig_enabled:
+            self._see(max(announced, self.members, key=lambda each: each.version))
+
+    def forget_unlogged(self) -> None:
+        """Between roles: a configuration that was proposed counts if this member's log has the proposal.
+
+        Otherwise it ended between keeping the one and the other, and has acknowledged neither.  If it was decided
+        all the same, then by those whose logs have it, and of a quorum of the old configuration one of those is
+        elected, or nobody.  (One whose version is the beginning of an epoch is in no log.)
+        """
+        version = self.seen.version
+        if version > self.members.version and version & _COUNTER and version > self.history.last_zxid:
+            logger.warning("the configuration 0x%x was about to be proposed, and is in no log: forgotten", version)
+            self._see(self.members)
 
     def activate(self, members: Members) -> bool:
         """A configuration is decided (``QuorumPeer.processReconfig``).

@@ -131,6 +131,7 @@ class Peer:
         while True:
             if successor is None:
                 self.state = ServerState.LOOKING
+                self.local.forget_unlogged()
                 vote = await self._look()
             else:
                 vote = self._vote_for(successor)
