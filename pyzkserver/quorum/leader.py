@@ -29,6 +29,11 @@ __all__ = ["Leader"]
 
 logger = logging.getLogger("pyzkserver.quorum")
 
+LAST_EPOCH = 0x7FFF_FFFF
+"""Zxids are signed."""
+_NEAR = 1 << 16
+"""So many elections that came to nothing may lie between two members, where epochs are rare already."""
+
 
 class Leader(Registry):
     """One time of leading, from the end of an election to the loss of the quorum.
@@ -114,21 +119,59 @@ class Leader(Registry):
         epochs.set_current(self.epoch)
 
     async def epoch_for(self, sid: int, accepted: int) -> int:
-        """The epoch of this leader, once a quorum told the last one that it accepted (``getEpochToPropose``)."""
+        """The epoch of this leader, once a quorum told the last one that it accepted (``getEpochToPropose``).
+
+        Raises LearnerRefused where nobody could follow ``accepted`` any more.
+        """
+        local = self.local
+        known = sid in local.members or sid in local.seen
+        if known:
+            self._believe(sid, accepted)
         if not self._epoch_settled.is_set():
-            self.epoch = max(self.epoch, accepted + 1)
-            if sid in self.local.members.voting:
+            if known:
+                # (Apache's takes the word of anybody, also of a member of another ensemble that came to this one.)
+                self.epoch = max(self.epoch, accepted + 1)
+            if sid in local.members.voting:
                 self._connecting.add(sid)
-            if self.local.sid in self._connecting and self.local.members.contains_quorum(self._connecting):
+            if local.sid in self._connecting and local.members.contains_quorum(self._connecting):
                 # On disk before anybody is asked to accept it: this member must not accept a lower one, nor
                 # lead in it once more, after a crash.
-                self.local.history.epochs.set_accepted(self.epoch)
+                local.history.epochs.set_accepted(self.epoch)
                 self._epoch_settled.set()
-            with self._patience if sid == self.local.sid else trio.CancelScope() as scope:
+            with self._patience if sid == local.sid else trio.CancelScope() as scope:
                 await self._wait_for(self._epoch_settled, "a quorum to say which epochs it has accepted")
             if scope.cancelled_caught:
                 raise QuorumLost("a member that elected this leader looks for another one")
+        elif known and accepted > self.epoch:
+            self._give_way(sid, accepted)
         return self.epoch
+
+    def _believe(self, sid: int, accepted: int) -> None:
+        """Whether an epoch can have come of elections: a damaged file, or a stranger, must not use up all of them."""
+        own = self.local.history.epochs.accepted
+        if accepted >= LAST_EPOCH and sid == self.local.sid:
+            raise QuorumLost(f"all epochs are used up: {accepted} was the last. A new ensemble has to begin")
+        if accepted >= min(max(own + _NEAR, LAST_EPOCH // 2), LAST_EPOCH):
+            raise LearnerRefused(
+                f"it says that it has accepted epoch {accepted}, and {own} is the last one here: its data directory"
+                " is damaged. If a majority of the others is well, empty it"
+            )
+
+    def _give_way(self, sid: int, accepted: int) -> None:
+        """A member promised to follow no leader before epoch ``accepted``, which did not come to power.
+
+        It cannot follow this one, however long that leads; so a later epoch has to begin.  (With Apache's it stays
+        outside until another leader is elected for another reason.)
+        """
+        if self._ending.is_set() or (hasattr(self, "leading") and self.leading.handed_over):
+            return
+        epochs = self.local.history.epochs
+        if accepted > epochs.accepted:
+            epochs.set_accepted(accepted)  # (what this member begins next is later)
+        self._end = QuorumLost(
+            f"member {sid} has accepted epoch {accepted}: a later one than {self.epoch} begins"
+        )
+        self._ending.set()
 
     async def accept_epoch(self, sid: int, current: int, last_zxid: int) -> None:
         """A member accepted the epoch; wait until a quorum did (``waitForEpochAck``)."""

@@ -160,8 +160,8 @@ class Local:
     def take_back(self, announced: Members) -> None:
         """Forget what was proposed here and is not in the history of a leader, which this member holds by now.
 
-        The voters of that are not asked any more: ``seen`` may be an older one afterwards (``Learner.syncWithLeader``;
-        ``setLastSeenQuorumVerifier`` complains, and takes it).
+        The voters of that are not asked any more: ``seen`` may be an older one afterwards
+        (``Learner.syncWithLeader``; ``setLastSeenQuorumVerifier`` complains, and takes it).
         """
         if announced.version < self.seen.version and self.config.reconfig_enabled:
             self._see(max(announced, self.members, key=lambda each: each.version))
@@ -175,7 +175,9 @@ class Local:
         """
         version = self.seen.version
         if version > self.members.version and version & _COUNTER and version > self.history.last_zxid:
-            logger.warning("the configuration 0x%x was about to be proposed, and is in no log: forgotten", version)
+            logger.warning(
+                "the configuration 0x%x was about to be proposed, and is in no log: forgotten", version
+            )
             self._see(self.members)
 
     def activate(self, members: Members) -> bool:

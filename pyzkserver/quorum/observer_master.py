@@ -96,8 +96,11 @@ class ObserverMaster(Registry):
                 handler.ping()
 
     async def farewell(self) -> None:
-        """Let observers hear the last word, if they take it soon."""
-        with trio.move_on_after(_FAREWELL):
+        """Let observers hear the last word, if they take it soon.
+
+        Shielded, for what ends this role is decided: that the old leader hangs up meanwhile is no loss of it.
+        """
+        with trio.move_on_after(_FAREWELL, shield=True):
             while not all(handler.told for handler in self.handlers if handler.in_broadcast):
                 await self.local.host.sleep(_FAREWELL / 50)
 

@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from pyzkserver.quorum.ends import LeaderLost, LearnerRefused
-from pyzkserver.quorum.leader import Leader
+from pyzkserver.quorum.ends import LeaderLost, LearnerRefused, QuorumLost
+from pyzkserver.quorum.leader import LAST_EPOCH, Leader
 from pyzkserver.quorum.learner import Learner
 from pyzkserver.quorum.learner_handler import LearnerHandler
 from pyzkserver.quorum.learner_port import STRANGERS
@@ -258,6 +258,8 @@ BAD_BEGINNINGS = [
     ("of a server before 3.4", packet(P.FOLLOWERINFO, 0, info(version=1)), "of a server before 3.4"),
     ("no info at all", packet(P.FOLLOWERINFO, 0, b""), "of a server before 3.4"),
     ("a newer configuration", packet(P.FOLLOWERINFO, 0, info(config=5 << 32)), "is newer than this member's"),
+    ("the last epoch", packet(P.FOLLOWERINFO, LAST_EPOCH << 32, info()), "has accepted epoch 2147483647"),
+    ("an epoch beyond belief", packet(P.OBSERVERINFO, 1 << 62, info()), "has accepted epoch 1073741824"),
     ("the leader's own id", packet(P.FOLLOWERINFO, 0, info(2)), "this leader's own id"),
     (
         "a learner that sends what only leaders do",
@@ -327,6 +329,65 @@ async def test_who_holds_more_than_the_leader_is_turned_away(stage: Stage) -> No
         with pytest.raises(LearnerRefused, match="it has more than this leader"):
             await leader.accept_epoch(3, current, zxid)
     local.history.store.close()
+
+
+@staged(observing=1)
+async def test_an_epoch_is_beyond_all_that_members_accepted(stage: Stage) -> None:
+    """Observers' too, or they could not come; but not what somebody says that is no member
+    (``Leader.getEpochToPropose``), nor what does not come of elections."""
+    stage.all[1].open()
+    local = stage.all[1].local
+    leader = Leader(local, lambda epoch: None)
+    async with trio.open_nursery() as nursery:
+        for sid, accepted in ((9, 100), (1, 0), (4, 7)):
+            nursery.start_soon(leader.epoch_for, sid, accepted)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(LearnerRefused, match="data directory is damaged"):
+            await leader.epoch_for(3, LAST_EPOCH)
+        assert await leader.epoch_for(2, 3) == 8
+    assert local.history.epochs.accepted == 8
+    local.history.store.close()
+
+
+@staged()
+async def test_the_last_epoch(stage: Stage) -> None:
+    """Where so many have been used, each member may be a little ahead of the others; and the last one is the end."""
+    stage.all[1].open()
+    local = stage.all[1].local
+    epochs = local.history.epochs
+    epochs.set_accepted(LAST_EPOCH - 2)
+    with pytest.raises(LearnerRefused):
+        await Leader(local, lambda epoch: None).epoch_for(3, LAST_EPOCH)
+    leader = Leader(local, lambda epoch: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leader.epoch_for, 1, epochs.accepted)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await leader.epoch_for(2, LAST_EPOCH - 1) == LAST_EPOCH
+    with pytest.raises(QuorumLost, match="all epochs are used up"):
+        await Leader(local, lambda epoch: None).epoch_for(1, epochs.accepted)
+    local.history.store.close()
+
+
+@pytest.mark.parametrize("sid", [3, 4])
+def test_a_member_that_accepted_a_later_epoch_is_let_in(sid: int) -> None:
+    """It helped to begin one that did not come to power, and may follow no earlier one: so a later one begins."""
+
+    @staged(observing=1)
+    async def scenario(stage: Stage) -> None:
+        await stage.start(1, 2)
+        leader = await stage.formed(1, 2)
+        client = await Client.new(leader.replica)
+        await client.create("/a")
+        member = stage.all[sid]
+        member.open()
+        member.local.history.epochs.set_accepted(9)
+        member.local.history.store.close()
+        await stage.start(sid)
+        await stage.formed(1, 2, sid)
+        assert {stage.all[each].peer.vote.peer_epoch for each in (1, 2, sid)} == {10}
+        await stage.until_same()
+
+    scenario()
 
 
 def test_who_comes_and_goes_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ import trio
 
 from pyzkserver.errors import ErrorCode
 from pyzkserver.quorum import observer_master
+from pyzkserver.quorum.learner_handler import LearnerHandler
 from pyzkserver.quorum.master_choice import MasterChoice
 from pyzkserver.quorum.members import Members
 from pyzkserver.state.acl import OPEN_ACL
@@ -796,6 +797,28 @@ async def test_what_a_reconfiguration_decides_is_told_before_the_master_goes(sta
     txn = decode_transaction(payload).txn
     assert (txn.zxid, txn.op) == (told.zxid, OpCode.RECONFIG)
     assert await wire.is_closed()
+
+
+def test_the_leader_before_hangs_up_while_observers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who leads from here on is decided: it is followed all the same, and nobody is elected."""
+    monkeypatch.setattr(LearnerHandler, "told", False)
+
+    @served(reconfig_enabled=True)
+    async def scenario(stage: Stage) -> None:
+        leader, follower = await voters(stage)
+        await stage.formed()
+        wire = await observing(stage, follower)
+        client, late = await Client.new(leader.replica), await Client.new(follower.replica)
+        rounds = [member.peer.election.logical_clock for member in stage.running() if member is not leader]
+        client.send(OpCode.RECONFIG, ReconfigRequest(None, str(leader.sid), None, -1))
+        while (await wire.hear()).type != P.INFORMANDACTIVATE:
+            pass
+        await stage.kill(leader.sid)
+        late.send(OpCode.CREATE, CreateRequest("/late", b"", list(OPEN_ACL), 0))
+        await stage.formed()
+        assert rounds == [member.peer.election.logical_clock for member in stage.running()]
+
+    scenario()
 
 
 @served(reconfig_enabled=True)
