@@ -147,7 +147,7 @@ class AccessRules:
         if known is not None:
             return known
         fixed: list[ACL] = []
-        for entry in _without_doubles(acl):
+        for entry in _without_doubles(acl, path):
             scheme = entry.id.scheme
             if scheme == "auth":
                 fixed += self._expand_auth(entry.perms, identities, path)
@@ -206,12 +206,22 @@ def digest_of(user_password: str, algorithm: str = "sha1") -> str:
     return user_password.partition(":")[0] + ":" + base64.b64encode(digest).decode()
 
 
-def _without_doubles(acl: Iterable[ACL]) -> list[ACL]:
+def _without_doubles(acl: Iterable[ACL], path: str) -> list[ACL]:
     unique: list[ACL] = []
     for entry in acl:
+        if entry.id.scheme is None or entry.id.id is None:
+            _compare_null(entry, unique, path)
         if entry not in unique:
             unique.append(entry)
     return unique
+
+
+def _compare_null(entry: ACL, others: Iterable[ACL], path: str) -> None:
+    # Apache's ACL.equals trips over a null scheme or id when it gets as far as comparing it.
+    scheme = entry.id.scheme
+    for other in others:
+        if other.perms == entry.perms and scheme in (None, other.id.scheme):
+            raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR, path)
 
 
 def _digest_is_valid(id_: str) -> bool:

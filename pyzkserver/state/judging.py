@@ -109,10 +109,13 @@ class Judging:
             return
         limit_node = tree.nodes.get(f"{QUOTA_NODE}{covered}/{LIMIT_NODE}")
         stat_node = tree.nodes.get(f"{QUOTA_NODE}{covered}/{STAT_NODE}")
-        if limit_node is None or stat_node is None:
+        if limit_node is None:
             return
         try:
-            limits, used = StatsTrack.parse(limit_node.data), StatsTrack.parse(stat_node.data)
+            limits = StatsTrack.parse(limit_node.data)  # though nothing were counted yet, these must be readable
+            if stat_node is None:
+                return
+            used = StatsTrack.parse(stat_node.data)
         except ValueError as reason:
             raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR, path) from reason
         hard_count, hard_size = limits["countHardLimit"], limits["byteHardLimit"]

@@ -181,12 +181,19 @@ class Connection:
 class Conversation:
     """Plays one scenario against one server."""
 
+    fence = calls.ping()
+    """What is asked behind each step, and answered behind all that the step caused."""
+
     def __init__(self, address: Address, names: Names) -> None:
         self.address = address
         self.names = names
         self.connections: dict[str, Connection] = {}
         self.sessions: dict[int, bytes] = {}  # every session that was opened here, with its password
         self.lines: list[str] = []
+
+    def address_for(self, who: str) -> Address:
+        """Where this one's connections go."""
+        return self.address
 
     def play(self, steps: Iterable[tuple[str, Action]]) -> None:
         try:
@@ -214,8 +221,7 @@ class Conversation:
             case Raw():
                 self._raw(who, action)
             case Drop():
-                self.connections[who].ended = True
-                self.connections[who].sock.close()
+                self._drop(who)
             case Await():
                 self._await(who, action)
             case Pause():
@@ -234,7 +240,7 @@ class Conversation:
         connection = self.connections[who] = Connection(who, socket.socket())
         connection.sock.settimeout(PATIENCE)
         try:
-            connection.sock.connect(self.address)
+            connection.sock.connect(self.address_for(who))
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (BrokenPipeError, ConnectionResetError):  # accepted and closed before connect() was through
             connection.sock.close()
@@ -260,6 +266,12 @@ class Conversation:
         self._settle(connection)
         if not connection.session_id and not connection.ended:
             self._until_end(connection)
+
+    def _drop(self, who: str) -> None:
+        connection = self.connections.get(who)
+        if connection is not None:
+            connection.ended = True
+            connection.sock.close()
 
     def _raw(self, who: str, raw: Raw) -> None:
         connection = self.connections.get(who)
@@ -319,7 +331,7 @@ class Conversation:
         if connection.ending:
             self._until_end(connection)
             return
-        connection.send(calls.frame(calls.ping().payload(calls.PING_XID, 0)))
+        connection.send(calls.frame(self.fence.payload(calls.PING_XID, 0)))
         until = time.monotonic() + PATIENCE
         while not connection.ended:
             payload = connection.read_frame(until)
@@ -395,7 +407,12 @@ def end_session(address: Address, session_id: int, password: bytes) -> None:
 
 def play(scenario: Scenario, address: Address, base_zxid: int, release: str = "3.9", *, tidy: bool) -> str:
     """The scenario's transcript from the server at that address."""
-    talk = Conversation(address, Names(base_zxid, event_zxids=release >= "3.9"))
+    names = Names(base_zxid, event_zxids=release >= "3.9")
+    return transcript(Conversation(address, names), scenario, release, tidy=tidy)
+
+
+def transcript(talk: Conversation, scenario: Scenario, release: str, *, tidy: bool) -> str:
+    """What comes of the scenario; tidy: no session of it is left behind."""
     try:
         talk.play(scenario.steps_for(release))
     finally:

@@ -219,6 +219,22 @@ SCENARIOS = [
         ],
     ),
     Scenario(
+        "null-ids-beside-others",
+        "A null scheme or id among an ACL's entries: what matters is whether Apache compares it with another",
+        [
+            A,
+            ("a", auth("digest", b"ann:1")),
+            ("a", create("/t")),
+            *[
+                ("a", set_acl("/t", acl))
+                for null in ((31, None, None), (31, "none", None), (31, "auth", None), (31, None, "x"))
+                for other in ((31, "ip", "127.0.0.1"), (30, "ip", "127.0.0.1"), (31, null[1], "x"))
+                for acl in ((null, other), (other, null), (null, null))
+            ],
+            ("a", get_acl("/t")),
+        ],
+    ),
+    Scenario(
         "wrong-lengths",
         "Lengths inside a request that are negative or larger than what is left",
         [

@@ -238,6 +238,26 @@ SCENARIOS = [
         for name, server in (("counted", "plain"), ("enforced", "quota"))
     ],
     Scenario(
+        "quota-limits-of-garbage-without-stats",
+        "Limits that cannot be read fail the writes below them where nothing is counted yet, too",
+        [
+            A,
+            ("a", create("/t")),
+            ("a", create(f"{QUOTA}/t")),
+            *[
+                step
+                for limits in (b"count=1,bytes=x", HARD)
+                for step in (
+                    ("a", create(f"{QUOTA}/t/zookeeper_limits", limits)),
+                    ("a", create("/t/x", b"22")),
+                    ("a", set_data("/t", b"more than ten")),
+                    ("a", delete(f"{QUOTA}/t/zookeeper_limits")),
+                )
+            ],
+        ],
+        server="quota",
+    ),
+    Scenario(
         "containers-go-when-emptied",
         "An emptied container is deleted, with a zxid and events; one that never had a child stays",
         [
