@@ -112,7 +112,9 @@ class Judging:
         if limit_node is None:
             return
         try:
-            limits = StatsTrack.parse(limit_node.data)  # though nothing were counted yet, these must be readable
+            limits = StatsTrack.parse(
+                limit_node.data
+            )  # they must be readable, though nothing were counted yet
             if stat_node is None:
                 return
             used = StatsTrack.parse(stat_node.data)
