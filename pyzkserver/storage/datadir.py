@@ -1,19 +1,32 @@
 """The two directories of a server: made, locked, checked, and made durable.  What is in them is read elsewhere."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .disk import Disk, File
 from .recovery import DataDirectoryError, Recovered
 from .snapshots import clear_unfinished
 
-__all__ = ["LOCK_FILE", "DataDirectories"]
+__all__ = ["LOCK_FILE", "DataDirectories", "homes"]
 
 _VERSION = "version-2"
 LOCK_FILE = "pyzkserver.lock"
 """Locked while a server, or an ensemble of a command's, has a directory."""
 _PROBE = "unfinished.write-test"
+
+
+def homes(disk: Disk, directories: Iterable[Path]) -> list[Path]:
+    """Where the locks are of whoever uses these (``…/version-2``): beside each, and each only once.
+
+    Where one is a link to that of another server, beside that one, too.
+    """
+    found: dict[Path, Path] = {}
+    for directory in directories:
+        real = disk.resolve(directory)
+        for home in (directory.parent, *([real.parent] if real.name == _VERSION else [])):
+            found.setdefault(disk.resolve(home), home)
+    return list(found.values())
 
 
 class DataDirectories:
@@ -23,13 +36,15 @@ class DataDirectories:
         self._disk = disk
         self.snapshots = data_dir / _VERSION
         self.logs = (log_dir or data_dir) / _VERSION
+        if disk.resolve(self.logs) == disk.resolve(self.snapshots):
+            self.logs = self.snapshots  # by a link perhaps
         self._unlock: list[Callable[[], None]] = []
 
     def prepare(self, *, create: bool) -> None:
         """Make and lock them, and see that they can be used.  Raises DataDirectoryError and OSError."""
         self._make(create)
-        for directory in self._parents():
-            self._lock(directory / LOCK_FILE)
+        for home in homes(self._disk, self._both()):
+            self._lock(home / LOCK_FILE)
         self._check_contents()
         self.clear()
         for directory in self._both():
@@ -51,9 +66,6 @@ class DataDirectories:
     def _both(self) -> list[Path]:
         """The two of them, or the one that they are."""
         return list(dict.fromkeys((self.snapshots, self.logs)))
-
-    def _parents(self) -> list[Path]:
-        return [directory.parent for directory in self._both()]
 
     def _make(self, create: bool) -> None:
         for directory in self._both():

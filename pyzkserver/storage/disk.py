@@ -77,6 +77,9 @@ class Disk(Protocol):
     def lock(self, path: Path) -> Callable[[], None] | None:
         """Lock by a file of this name, and return what unlocks; None where another process has it."""
 
+    def resolve(self, path: Path) -> Path:
+        """The one name of what may have several, by symbolic links or dots.  It need not exist."""
+
 
 class RealFile:
     """A file of the operating system."""
@@ -179,7 +182,11 @@ class RealDisk:
 
     def lock(self, path: Path) -> Callable[[], None] | None:
         """Lock by a file of this name.  However the process ends, the operating system unlocks it then."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except PermissionError:
+            # Another user's, whose server may be the one that has it; on a local disk reading is enough to lock.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -191,6 +198,10 @@ class RealDisk:
             os.close(descriptor)
 
         return unlock
+
+    def resolve(self, path: Path) -> Path:
+        """The one name of what may have several."""
+        return Path(os.path.realpath(path))
 
 
 class Worker(Protocol):

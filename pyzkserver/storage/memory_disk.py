@@ -158,6 +158,10 @@ class MemoryDisk:
         self._locks.add(path)
         return lambda: self._locks.discard(path)
 
+    def resolve(self, path: Path) -> Path:
+        """The one name of what may have several.  There are no links here."""
+        return Path(os.path.normpath(path))
+
     def _find(self, path: Path) -> "_File | _Directory":
         node: _File | _Directory = self._root
         for part in path.parts[1:]:

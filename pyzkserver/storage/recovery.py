@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from pyzkserver.errors import PyzkserverError
 from pyzkserver.state.digest import DIGEST_VERSION
@@ -19,7 +20,7 @@ from pyzkserver.wire.txns import CreateSessionTxn
 from . import snapfile
 from .damage import LogDamaged, SnapshotDamaged, TornTail
 from .disk import Disk
-from .logfile import Entry, read_entries, zxid_of
+from .logfile import HEADER_SIZE, Entry, read_entries, zxid_of
 
 __all__ = [
     "DataDirectoryError",
@@ -165,9 +166,9 @@ def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered, up_
     last = None
     for number, (begins, path) in enumerate(files[first:], first):
         newest = number == len(files) - 1
-        before = last
+        before, torn = last, list[TornTail]()
         recovered.newest_log, recovered.newest_end = path, 0
-        for entry in _entries(disk, path, newest=newest and up_to is None):
+        for entry in _entries(disk, path, torn):
             if up_to is not None and entry.txn.zxid > up_to:
                 return
             recovered.newest_end = entry.end
@@ -180,6 +181,9 @@ def _replay(disk: Disk, files: list[tuple[int, Path]], recovered: Recovered, up_
         if newest and last == before and begins > max(start, last or 0):
             # It was begun, and nothing got into it; but its name tells what must stand before it.
             _expect(path, start, last, begins)
+        # Only now: whoever is refused must find everything as it was, or the next start would not be.
+        if torn and newest and up_to is None:
+            _cut_tail(disk, path, torn[0])
     if recovered.transactions:
         logger.info(
             "replayed %d transactions up to zxid 0x%x", recovered.transactions, recovered.tree.last_zxid
@@ -212,24 +216,37 @@ def _gap(path: Path, earlier: int, later: int) -> DataDirectoryError:
     )
 
 
-def _entries(disk: Disk, path: Path, *, newest: bool) -> Iterator[Entry]:
+def _entries(disk: Disk, path: Path, torn: list[TornTail]) -> Iterator[Entry]:
+    """Those of a log; ``torn`` gets what it ends in, if that was not written whole."""
     try:
         yield from read_entries(_chunks(disk, path))
-    except TornTail as torn:
-        if newest:
-            logger.warning(
-                "%s ends in the middle of a write, at byte %d: nobody was told of that one, and it is cut off (%s)",
-                path,
-                torn.offset,
-                torn.reason,
-            )
-            _cut(disk, path, torn.offset)
+    except TornTail as tail:
         # In an older log it is what a server leaves that does not cut; a gap would show in the next one.
+        torn.append(tail)
     except LogDamaged as damage:
+        if damage.offset < HEADER_SIZE:
+            advice = (
+                "Nothing of it can be read, so it is not skipped: restore it from a backup, or move it away if it is"
+                " not of this server"
+            )
+        else:
+            advice = (
+                "What stands there was acknowledged, so it is not skipped: restore the file from a backup, or cut it"
+                f" there and lose all that comes behind (pyzkserver log --repair --cut-at-damage {quote(str(path))})"
+            )
         raise DataDirectoryError(
-            f"{path}: damaged at byte {damage.offset}: {damage.reason}. Whole transactions stand behind it, so it is"
-            " not skipped: restore the file from a backup, or cut it there and lose them"
+            f"{path}: damaged at byte {damage.offset}: {damage.reason}. {advice}"
         ) from damage
+
+
+def _cut_tail(disk: Disk, path: Path, torn: TornTail) -> None:
+    logger.warning(
+        "%s ends in the middle of a write, at byte %d: nobody was told of that one, and it is cut off (%s)",
+        path,
+        torn.offset,
+        torn.reason,
+    )
+    _cut(disk, path, torn.offset)
 
 
 def _chunks(disk: Disk, path: Path) -> Iterator[bytes]:

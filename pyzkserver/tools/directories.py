@@ -67,7 +67,9 @@ def find(where: Path, log_dir: Path | None = None) -> Directories:
     for directory in (data_dir, log_dir):
         if directory is not None and directory.name == VERSION:
             raise ToolError(f"{directory}: name the data directory that {VERSION} is in", UNUSABLE)
-    return Directories(data_dir / VERSION, (log_dir or data_dir) / VERSION, settings)
+    snapshots, logs = data_dir / VERSION, (log_dir or data_dir) / VERSION
+    one = os.path.realpath(snapshots) == os.path.realpath(logs)  # by a link perhaps
+    return Directories(snapshots, snapshots if one else logs, settings)
 
 
 def find_existing(where: Path, log_dir: Path | None = None) -> Directories:
@@ -199,6 +201,10 @@ class ReadOnlyDisk:
     def lock(self, path: Path) -> Callable[[], None] | None:
         """Never."""
         raise _refusal(path)
+
+    def resolve(self, path: Path) -> Path:
+        """The one name of what may have several."""
+        return self._real.resolve(path)
 
 
 def _refusal(path: Path) -> PermissionError:

@@ -58,7 +58,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         "--output",
         type=Path,
         metavar="FILE",
-        help="where to write (standard output); only its owner may read it",
+        help="where to write (standard output, as is -); only its owner may read it",
     )
     parser.add_argument("--format", choices=("json", "yaml"), help="json, unless FILE ends in .yaml or .yml")
     options = parser.parse_args(words)
@@ -94,7 +94,7 @@ def _summary(state: State, zxid: int) -> str:
 @contextmanager
 def _output(path: Path | None) -> Iterator[TextIO]:
     """Standard output, or a file that is there only when it is whole.  UTF-8, whatever the locale is."""
-    if path is None:
+    if path is None or str(path) == "-":
         sys.stdout.flush()
         out = TextIOWrapper(sys.stdout.buffer, "utf-8", newline="\n")
         try:
@@ -103,12 +103,20 @@ def _output(path: Path | None) -> Iterator[TextIO]:
             out.flush()
             out.detach()
         return
+    if path.exists() and not path.is_file():
+        # /dev/stdout, a pipe, /dev/null: that is written to, and not replaced.
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path))  # of a link, what it leads to
     aside = path.with_name(f"{path.name}.unfinished")
     # It shows all data, and the digests in ACLs.
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # it may take the place of an older dump
         os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)

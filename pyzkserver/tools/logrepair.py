@@ -8,11 +8,13 @@ was altered, and a person may know the data), so it is offered, but it is never 
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from pyzkserver.storage.damage import LogDamaged, TornTail
+from pyzkserver.storage.datadir import homes
 from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.logfile import HEADER_SIZE
 from pyzkserver.storage.recovery import log_files
@@ -22,6 +24,7 @@ from .directories import LOCK, VERSION, read_log_bytes
 from .forms import counted, hex64
 from .logscan import Found, scan
 from .logview import line
+from .ownership import be_like
 
 __all__ = ["Repair", "repair"]
 
@@ -83,13 +86,18 @@ def repair(path: Path, may: Repair, as_json: bool) -> None:
 
 def _lock(path: Path) -> Callable[[], None]:
     """A running server's log is its own business.  (Apache's server locks nothing.)"""
-    lock = path.absolute().parent.parent / LOCK
-    if path.absolute().parent.name != VERSION or not lock.exists():
-        return lambda: None
-    unlock = RealDisk().lock(lock)
-    if unlock is None:
-        raise ToolError(f"{path} belongs to a running server: stop it first")
-    return unlock
+    held = ExitStack()
+    directory = path.absolute().parent
+    if VERSION in (directory.name, directory.resolve().name):
+        for home in homes(RealDisk(), [directory]):
+            if not (home / LOCK).exists():
+                continue
+            unlock = RealDisk().lock(home / LOCK)
+            if unlock is None:
+                held.close()
+                raise ToolError(f"{path} belongs to a running server: stop it first")
+            held.callback(unlock)
+    return held.close
 
 
 def _plan(path: Path, may: Repair) -> _Plan:
@@ -191,7 +199,7 @@ def _replace(path: Path, plan: _Plan) -> Path:
             file.sync()
         finally:
             file.close()
-        os.chmod(aside, path.stat().st_mode & 0o777)
+        be_like(aside, path, "log")
         os.link(path, backup)
         disk.rename(aside, path)
     disk.sync_directory(path.absolute().parent)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pyzkserver.storage.datadir import homes
 from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.snapshots import write_snapshot
 
@@ -15,6 +16,7 @@ from .directories import LOCK, Directories, find
 from .document import load, name_of
 from .dumpreader import Contents, NotADump, read
 from .forms import counted, hex64
+from .ownership import belong_to
 
 __all__ = ["main"]
 
@@ -102,23 +104,46 @@ def _put_in_place(contents: Contents, target: Directories, compression: str, *, 
                 f"{occupied[0]} is not empty: restore into another directory, or give --force, which sets"
                 f" {' and '.join(map(str, occupied))} aside"
             )
-        aside = target.snapshots.with_name(f"{target.snapshots.name}.restoring")
-        disk.make_directory(aside)
+        aside = _empty_directory(disk, target.snapshots.with_name(f"{target.snapshots.name}.restoring"))
         written = write_snapshot(disk, aside, contents.tree, contents.sessions, compression)
-        for directory in occupied:
-            kept = _free_name(directory)
-            directory.rename(kept)
-            say("restore", f"what was in {directory} is now in {kept}")
+        _set_aside(occupied)
         if target.snapshots.exists():
             target.snapshots.rmdir()
         aside.rename(target.snapshots)
         disk.make_directory(target.logs)
+        restored = target.snapshots / written.name
+        for made in (restored, *target.both()):
+            belong_to(made, target.snapshots.parent, "restore")
         for directory in target.both():
             disk.sync_directory(directory.parent)
-        return target.snapshots / written.name
+        return restored
     finally:
         for each in unlock:
             each()
+
+
+def _empty_directory(disk: RealDisk, path: Path) -> Path:
+    """Without what a restore left there that did not come to its end: a server would take that for newer."""
+    disk.make_directory(path)
+    for name in disk.names(path):
+        disk.remove(path / name)
+    return path
+
+
+def _set_aside(directories: list[Path]) -> None:
+    """All of them, or none: without its snapshots a server would begin anew."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for directory in directories:
+            kept = _free_name(directory)
+            directory.rename(kept)
+            done.append((directory, kept))
+    except OSError:
+        for directory, kept in reversed(done):
+            kept.rename(directory)
+        raise
+    for directory, kept in done:
+        say("restore", f"what was in {directory} is now in {kept}")
 
 
 def _lock(disk: RealDisk, target: Directories) -> list[Callable[[], None]]:
@@ -126,12 +151,14 @@ def _lock(disk: RealDisk, target: Directories) -> list[Callable[[], None]]:
     unlock: list[Callable[[], None]] = []
     for directory in target.both():
         disk.make_directory(directory.parent)
-        one = disk.lock(directory.parent / LOCK)
+    for home in homes(disk, target.both()):
+        one = disk.lock(home / LOCK)
         if one is None:
             for each in unlock:
                 each()
-            raise ToolError(f"{directory.parent} is in use by a running server: stop it first")
+            raise ToolError(f"{home} is in use by a running server: stop it first")
         unlock.append(one)
+        belong_to(home / LOCK, home, "restore")
     return unlock
 
 

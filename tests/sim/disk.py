@@ -342,6 +342,9 @@ class SimDisk:
         self._locks.add(path)
         return lambda: self._locks.discard(path)
 
+    def resolve(self, path: Path) -> Path:
+        return Path(os.path.normpath(path))
+
     def _find(self, path: Path) -> _Node:
         node: _Node = self._root
         for part in path.parts[1:]:

@@ -162,6 +162,11 @@ class TestDisk:
         assert again is not None
         again()
 
+    def test_what_has_two_names(self, place: Place) -> None:
+        """By dots all of them know it; it need not be there."""
+        disk, top = place
+        assert disk.resolve(top / "a" / ".." / "b") == disk.resolve(top / "b") != disk.resolve(top / "a")
+
 
 def simulated(name: str) -> Worker:
     return SimWorker()

@@ -256,7 +256,31 @@ class TestDamage:
         disk = directory()
         put_snapshot(disk, after(History(0), 0))
         disk.put(VERSION_2 / "log.1", b"something else entirely")
-        assert "/log.1: damaged at byte 0" in refusal(disk)
+        message = refusal(disk)
+        assert message.startswith(f"{VERSION_2}/log.1: damaged at byte 0: ")
+        assert message.endswith("move it away if it is not of this server")
+
+    def test_a_log_of_a_later_version(self) -> None:
+        """The version is told.  Nothing is said of what stands in it: nobody here can know."""
+        history, disk = History(2), directory()
+        history.run(3)
+        put_snapshot(disk, after(history, 0))
+        path = put_log(disk, history.txns)
+        disk.put(path, disk.contents(path).replace((2).to_bytes(4), (3).to_bytes(4), 1))
+        message = refusal(disk)
+        assert message.startswith(
+            f"{path}: damaged at byte 4: a log of version 3, not 2. Nothing of it can be read"
+        )
+
+    def test_damage_names_the_way_out(self) -> None:
+        """Somebody who has no backup is told the words."""
+        history, disk = History(2), directory()
+        history.run(3)
+        put_snapshot(disk, after(history, 0))
+        path = put_log(disk, history.txns)
+        whole = disk.contents(path)
+        disk.put(path, whole[:HEADER_SIZE] + b"\xff" + whole[HEADER_SIZE + 1 :])
+        assert refusal(disk).endswith(f"(pyzkserver log --repair --cut-at-damage {path})")
 
     def test_a_gap_between_two_logs(self) -> None:
         """A log in the middle is missing: the message names the one behind the gap, and both zxids."""
@@ -287,7 +311,8 @@ class TestDamage:
         if older:
             put_log(disk, history.txns[:older])
         disk.put(VERSION_2 / f"log.{history.zxid + 1:x}", content)
-        assert "missing between" in refusal(disk)
+        for _ in range(2):  # the second start must not find what made the first one refuse gone
+            assert "missing between" in refusal(disk)
 
     @pytest.mark.parametrize("name", ["log", "snapshot"])
     def test_a_disk_that_cannot_read(self, name: str) -> None:

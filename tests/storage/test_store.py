@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -207,6 +208,50 @@ class TestLock:
             process.wait()
             store.open(lambda: new_tree(Config()))
             store.close()
+
+    def test_one_directory_by_two_names(self, tmp_path: Path) -> None:
+        """dataLogDir may be a link to dataDir: the server does not lock itself out, now or later."""
+        (tmp_path / "data").mkdir()
+        (tmp_path / "link").symlink_to("data")
+        for log_dir in (tmp_path / "link", tmp_path / "data" / ".." / "data"):
+            opened = Store(Config(data_dir=tmp_path / "data", data_log_dir=log_dir), Host())
+            opened.open(lambda: new_tree(Config()))
+            assert opened.logs == opened.snapshots
+            opened.close()
+
+    @pytest.mark.parametrize("link", ["data", "version-2"])
+    def test_the_directory_of_another_server_by_another_name(self, link: str, tmp_path: Path) -> None:
+        """It is locked all the same."""
+        first = Store(Config(data_dir=tmp_path / "data"), Host())
+        first.open(lambda: new_tree(Config()))
+        if link == "data":
+            (tmp_path / "other").symlink_to("data")
+        else:
+            (tmp_path / "other").mkdir()
+            (tmp_path / "other" / "version-2").symlink_to(tmp_path / "data" / "version-2")
+        second = Store(Config(data_dir=tmp_path / "other"), Host())
+        with pytest.raises(DataDirectoryError, match="in use by another server"):
+            second.open(lambda: new_tree(Config()))
+        first.close()
+        second.open(lambda: new_tree(Config()))
+        second.close()
+
+    def test_a_lock_that_another_user_left(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Root has run a tool there: the file cannot be written, and reading it is enough to lock."""
+        really_open = os.open
+
+        def refuse(path: Any, flags: int, *mode: int) -> int:
+            if flags & os.O_RDWR and str(path).endswith(".lock"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return really_open(path, flags, *mode)
+
+        (tmp_path / "pyzkserver.lock").touch()
+        monkeypatch.setattr(os, "open", refuse)
+        first, second = (Store(Config(data_dir=tmp_path), Host()) for _ in range(2))
+        first.open(lambda: new_tree(Config()))
+        with pytest.raises(DataDirectoryError, match="in use by another server"):
+            second.open(lambda: new_tree(Config()))
+        first.close()
 
 
 class holder:  # noqa: N801
