@@ -44,13 +44,12 @@ class Bench:
         self.worker = Worker()
         self.told: list[int] = []
         self.failures: list[StorageFailed] = []
-        options = {"pre_alloc_bytes": 0, **options}
+        options = {"pre_alloc_bytes": 0, "elapsed_ms": lambda: 0, **options}
         self.log = FileLog(
             VERSION_2,
             self.disk,
             self.worker,
             soon=lambda flush: flush(),
-            elapsed_ms=lambda: 0,
             last_zxid=0,
             **options,
         )
@@ -137,3 +136,78 @@ def test_after_a_failure_nothing_is_under_way(call: str) -> None:
     assert len(bench.failures) == 1
     assert not bench.log.flushing
     assert (bench.told, bench.files()) == ([1], {"log.1": [1]})
+
+
+def test_the_first_of_a_group_names_the_file() -> None:
+    """However its transactions came: singly, as they come to a member of an ensemble, or as a run."""
+    bench = Bench()
+    for zxid in (7, 8, 9):
+        bench.log.append_payload(zxid, encode_transaction(error_txn(zxid), None))
+    assert len(bench.worker.jobs) == 1  # with the first; the others gather meanwhile
+    bench.worker.work()
+    bench.log.roll()
+    payloads = [encode_transaction(error_txn(zxid), None) for zxid in (10, 11)]
+    bench.log.append_payloads(10, 11, payloads)
+    bench.log.append_payload(12, encode_transaction(error_txn(12), None))
+    bench.worker.work()
+    assert bench.files() == {"log.7": [7, 8, 9], "log.a": [10, 11, 12]}
+    assert bench.told == [7, 9, 11, 12]
+
+
+def test_the_digest_of_a_group_is_that_of_its_last_transaction() -> None:
+    """It is asked for when the group leaves, and only where that one came without a digest that it may have."""
+    bench = Bench()
+    bench.log.digest = lambda: 77
+    bench.log.append(error_txn(1), 11)
+    bench.log.append(error_txn(2))
+    bench.log.append(error_txn(3))
+    bench.worker.work()
+    bench.log.append_payload(4, encode_transaction(error_txn(4), None))
+    bench.worker.work()
+    bench.log.append_payloads(5, 5, [encode_transaction(error_txn(5), None)], False)
+    bench.worker.work()
+    entries = list(read_entries([bench.disk.contents(VERSION_2 / "log.1")]))
+    digests = [entry.digest and entry.digest[1] for entry in entries]
+    assert digests == [11, None, 77, None, 77]
+    assert [len(entry.payload) - len(encode_transaction(entry.txn, None)) for entry in entries] == [
+        12 if digest else 0 for digest in digests
+    ]
+
+
+def test_a_new_file_is_durable_with_its_name() -> None:
+    """Before anybody is told; one that is there already is not looked at again."""
+    bench = Bench()
+    bench.append()
+    assert bench.disk.journal[-2:] == ["sync log.1", "sync directory version-2"]
+    for seed in range(20):
+        assert bench.disk.crash(seed).listing(VERSION_2) == ["log.1"]
+    bench.append()
+    assert bench.disk.journal[-1] == "sync log.1"
+
+
+def test_without_forced_syncs_there_are_none() -> None:
+    """forceSync=no: the kernel writes it when it likes, and what is told is not sure."""
+    bench = Bench(force_sync=False)
+    bench.append(2)
+    assert bench.told == [2]
+    assert not [call for call in bench.disk.journal if call.startswith("sync")]
+
+
+def test_only_a_flush_beyond_the_threshold_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """fsync.warningthresholdms: it has taken longer than that, and how long is said."""
+    now = iter((0, 1000, 2000, 3001))
+    bench = Bench(elapsed_ms=lambda: next(now))
+    bench.append()
+    assert not caplog.messages
+    bench.append()
+    assert "took 1001 ms; writes wait that long (fsync.warningthresholdms is 1000)" in caplog.text
+
+
+def test_closing_waits_for_what_is_under_way() -> None:
+    """It goes into the file that was open, which is closed behind it."""
+    bench = Bench()
+    bench.append()
+    bench.log.append_payload(2, encode_transaction(error_txn(2), None))
+    bench.log.close()
+    assert bench.files() == {"log.1": [1, 2]}
+    assert bench.disk.journal[-2:] == ["sync log.1", "close log.1"]
