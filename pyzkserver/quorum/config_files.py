@@ -34,8 +34,8 @@ class Keeping(Protocol):
     def propose(self, members: Members) -> None:
         """Keep a configuration that is not decided yet: its voters take part in elections from now on."""
 
-    def decide(self, members: Members, sid: int) -> None:
-        """Keep the configuration that is in force from now on."""
+    def decide(self, members: Members, sid: int, *, last: bool = True) -> None:
+        """Keep the configuration that is in force from now on.  A later one is proposed unless it is the ``last``."""
 
 
 class Nowhere:
@@ -44,7 +44,7 @@ class Nowhere:
     def propose(self, members: Members) -> None:
         pass
 
-    def decide(self, members: Members, sid: int) -> None:
+    def decide(self, members: Members, sid: int, *, last: bool = True) -> None:
         pass
 
 
@@ -66,7 +66,7 @@ class BesideSnapshots:
     def propose(self, members: Members) -> None:
         self._write(_PROPOSED, members)
 
-    def decide(self, members: Members, sid: int) -> None:
+    def decide(self, members: Members, sid: int, *, last: bool = True) -> None:
         self._write(_DECIDED, members)
 
     def _read(self, name: str) -> Members | None:
@@ -112,13 +112,14 @@ class ConfigFiles:
         """Into zoo.cfg.dynamic.next."""
         self._write(self._next(self._zoo_cfg), _lines(members, with_version=True))
 
-    def decide(self, members: Members, sid: int) -> None:
+    def decide(self, members: Members, sid: int, *, last: bool = True) -> None:
         """Let zoo.cfg point to this configuration."""
         zoo_cfg = self._zoo_cfg
         dynamic = zoo_cfg.with_name(f"{zoo_cfg.name}.dynamic.{members.version:x}")
         own = members.get(sid)
         erase = own is not None and own.client_address is not None and not own.client_address_is_static
-        if self._write(dynamic, _lines(members, with_version=False)) and self._edit(zoo_cfg, dynamic, erase):
+        written = self._write(dynamic, _lines(members, with_version=False))
+        if written and self._edit(zoo_cfg, dynamic, erase) and last:
             with contextlib.suppress(OSError):
                 self._next(zoo_cfg).unlink(missing_ok=True)
 

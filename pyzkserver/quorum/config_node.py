@@ -1,11 +1,12 @@
 """/zookeeper/config: the configuration as clients can read and watch it (``DataTree.initConfig``)."""
 
+from pyzkserver.errors import ConfigError
 from pyzkserver.state.paths import CONFIG_NODE
 from pyzkserver.state.tree import DataTree
 
 from .members import Members
 
-__all__ = ["furnish_config"]
+__all__ = ["furnish_config", "shown_config"]
 
 
 def furnish_config(tree: DataTree, members: Members, wall_ms: int) -> None:
@@ -22,3 +23,12 @@ def furnish_config(tree: DataTree, members: Members, wall_ms: int) -> None:
     node.mzxid = members.version
     node.mtime = wall_ms
     node.changed()
+
+
+def shown_config(tree: DataTree) -> Members | None:
+    """What the node shows: a leader's tree has there what is in force; None where that is nothing."""
+    data = tree.nodes[CONFIG_NODE].data
+    try:
+        return Members.parse(data.decode("utf-8", "replace"), CONFIG_NODE) if data else None
+    except ConfigError:
+        return None

@@ -62,6 +62,8 @@ class Leader(Registry):
         self._connecting: set[int] = set()
         self._electing: set[int] = set()
         self._holding: Tracker
+        self._in_force = False
+        """What was proposed before this leader has come into force with it."""
         self._ending = trio.Event()
         self._end: PyzkserverError
         self._reconfigurations: Reconfigurations
@@ -214,6 +216,7 @@ class Leader(Registry):
         replica = self.leading.replica
         replica.tree.last_zxid = first
         self.leading.handed_over = not self._reconfigurations.begin(self._holding.acks[-1], first)
+        self._in_force = True
         self.leading.proposals.decide_by(deciders(self.local))
         furnish_config(replica.tree, self.local.members, self.local.host.wall_ms())
         logger.info("leading in epoch %d, with members %s", self.epoch, sorted(self._holding.acks[0]))
@@ -295,10 +298,14 @@ class Leader(Registry):
         """What learners are told."""
         return self.leading
 
-    @property
-    def announced(self) -> Members:
-        """With the NEWLEADER's quorum, what was proposed last comes into force."""
-        return self.local.seen
+    def announced(self, *, voting: bool) -> Members:
+        """With the NEWLEADER's quorum, what was proposed last comes into force.
+
+        What is proposed later is announced to those that hear of the proposal as well, and know that it is not
+        decided; an observer would act by it at once (Apache's does).
+        """
+        local = self.local
+        return local.seen if voting or not self._in_force else local.members
 
     async def until_ready(self) -> None:
         """What learners ask is judged as it comes."""

@@ -28,7 +28,7 @@ from pyzkserver.wire.quorum import (
 from pyzkserver.wire.requests import OpCode
 
 from .activation import Activation, configuration_in
-from .config_node import furnish_config
+from .config_node import furnish_config, shown_config
 from .discovery import register
 from .ends import LeaderLost, Reconfigured, first_of
 from .following import Following
@@ -77,6 +77,8 @@ class Learner:
         self._in_memory = False
         """A leader's tree was received and is not on disk yet: what follows is applied to it alone."""
         self._tree: DataTree
+        self._shown: Members | None = None
+        """The configuration that was in force where the tree comes from."""
 
     async def run(self, leader: Iterable[Address]) -> NoReturn:
         """Follow the leader at one of these addresses until it is lost.  Raises LeaderLost."""
@@ -119,10 +121,22 @@ class Learner:
         nursery.start_soon(history.keep, self.following.replica)
         await self._until_up_to_date()
         if announced is not None:
-            goes_on = self._activation.take_over(announced)
+            goes_on = self._activation.take_over(self._decided(announced))
             furnish_config(self.following.replica.tree, local.members, local.host.wall_ms())
             if not goes_on:
                 raise LeaderLost("the leader's configuration gives this member, or the leader, another place")
+
+    def _decided(self, announced: Members) -> Members:
+        """What the leader announced comes into force with UPTODATE, unless its proposal is still under way.
+
+        Then what came with the history does.  (Apache's goes by what is announced, and tells it to others, who take
+        it over as well, although it may be taken back.)
+        """
+        replica = self.following.replica
+        if all(proposal.zxid != announced.version for proposal in replica.in_flight):
+            return announced
+        known = (self.local.members, self._shown, shown_config(replica.tree))
+        return max((each for each in known if each is not None), key=lambda each: each.version)
 
     async def _receive_snapshot(self, zxid: int) -> dict[int, int]:
         logger.info("the leader sends its whole tree at 0x%x", zxid)
@@ -140,6 +154,7 @@ class Learner:
             replica = local.new_replica_in_memory(LearnerSessions, self._tree, sessions)
         else:
             replica = local.new_replica(LearnerSessions, voting=self.voting)
+        self._shown = shown_config(replica.tree)
         furnish_config(replica.tree, local.members, local.host.wall_ms())
         self.following = Following(
             replica,

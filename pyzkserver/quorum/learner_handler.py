@@ -176,7 +176,7 @@ class LearnerHandler:
             telling.start_forwarding(self, self._given, voting=self.voting)
         else:
             await self._send_snapshot()
-        announced = str(master.announced).encode()
+        announced = str(master.announced(voting=self.voting)).encode()
         telling.send(self, packet(PacketType.NEWLEADER, master.epoch << 32, announced))
 
     async def _send_snapshot(self) -> None:

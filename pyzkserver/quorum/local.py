@@ -194,7 +194,7 @@ class Local:
         self.members = members
         if members.version >= self.seen.version:
             self.seen = members
-        self._files.decide(members, self.sid)
+        self._files.decide(members, self.sid, last=self.seen is members)
         if not before.is_same_as(members):
             logger.info("the members are now %s", ", ".join(members.text.splitlines()))
             self.members_changed()

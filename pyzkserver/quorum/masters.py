@@ -71,9 +71,8 @@ class LearnerMaster(Protocol):
     @property
     def telling(self) -> Telling: ...
 
-    @property
-    def announced(self) -> Members:
-        """The configuration that NEWLEADER tells."""
+    def announced(self, *, voting: bool) -> Members:
+        """The configuration that NEWLEADER tells a follower, or an observer."""
 
     @property
     def busy(self) -> bool:

@@ -52,8 +52,7 @@ class ObserverMaster(Registry):
         least = 2 * (config.jute_max_buffer + config.jute_max_buffer_extra_size)
         self.max_queued = max(config.observer_master_size_limit, least)
 
-    @property
-    def announced(self) -> Members:
+    def announced(self, *, voting: bool) -> Members:
         """What is in force here; a reconfiguration that is decided later follows as such."""
         return self.local.members
 

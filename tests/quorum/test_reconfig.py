@@ -417,6 +417,12 @@ def test_a_proposed_configuration_is_kept_beside_the_one_in_force(zoo_cfg):
     now, following = members_of(zoo_cfg)
     assert now == first
     assert Members.parse(following) == proposed
+    # What comes into force before it, where others decided that, leaves it there.
+    between = first.with_version(7)
+    files.decide(between, 2, last=False)
+    now, following = members_of(zoo_cfg)
+    assert now == between
+    assert Members.parse(following) == proposed
     files.decide(proposed, 2)
     assert members_of(zoo_cfg) == (proposed, "")
 

@@ -126,3 +126,36 @@ async def proposed_in_vain(stage: Stage) -> SimMember:
     await trio.sleep(0.1)
     seen(leader)
     return leader
+
+
+@pytest.mark.parametrize("who", ["voter", "observer"])
+def test_who_comes_while_a_reconfiguration_is_under_way(who: str) -> None:
+    """It is told of it, and goes by what is in force until it hears that it is decided.
+
+    (Apache's goes by the new one at once.  It tells that one to others, who take it over as well: two members that
+    are to be the only ones elect a leader, and so do the three that know of nothing.)
+    """
+
+    async def story(stage: Stage) -> None:
+        leader = await stage.formed()
+        assert leader.sid == 5
+        asker = await stage.asker(leader)
+        await asker.do(create("/a"))
+        for member in stage.members[:5]:
+            member.host.flusher.hold()
+        lines = stage.configuration.text.splitlines()[:2]
+        await asker.send((OpCode.RECONFIG, ReconfigRequest(None, None, "\n".join(lines), -1)))
+        await trio.sleep(0.1)
+        late = stage[1] if who == "voter" else stage[6]
+        late.crash()
+        late.start(stage.nursery)
+        await stage.until(lambda: late.tree is not None)
+        assert late.process is not None
+        assert late.process.peer is not None
+        assert len(late.process.peer.members.voting) == 5
+        assert (late.process.peer.next_members is not None) is (who == "voter")
+        for member in stage.members[:5]:
+            member.crash()
+        await stage.settled()
+
+    play(story, voters=5, observers=1, reconfig_enabled=True, skip_acl=True)
