@@ -725,3 +725,35 @@ def test_a_clock_that_is_set_back_brings_no_sessions_id_back() -> None:
         assert ids == sorted(set(ids))
 
     play(story)
+
+
+# --- acknowledgements ---------------------------------------------------------------------------------------
+
+
+def test_an_acknowledgement_ends_with_its_connection() -> None:
+    """A follower holds what the leader's own disk does not yet, comes back, is told to cut that off, and dies before
+    it gets it once more.  So the leader is alone with it, and nothing is decided before another one has it."""
+
+    async def story(stage: Stage) -> None:
+        leader = await stage.formed()
+        follower, slow = stage.others(leader)
+        asker = await stage.asker(leader)
+        await asker.do(create("/a"))
+        await stage.until(stage._alike)
+        slow.host.flusher.hold()
+        leader.host.flusher.hold()
+        await asker.send(create("/b"))
+        await stage.until(lambda: stage.said(f"m{follower.sid} → m{leader.sid}  ACK 0x100000003"))
+        follower.crash()
+        follower.start(stage.nursery)
+        while not stage.said("TRUNC"):
+            await trio.sleep(0.001)
+        follower.crash()
+        leader.host.flusher.release()
+        await trio.sleep(0.05)
+        assert stage.data(leader, "/b") is None
+        slow.host.flusher.release()
+        assert (await asker.hear(1))[0].err == 0
+        await stage.settled()
+
+    play(story)
