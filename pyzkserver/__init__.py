@@ -6,8 +6,6 @@ TYPE_CHECKING = (
     False  # type checkers know better; importing typing would be nearly all that this module costs
 )
 if TYPE_CHECKING:
-    from typing import Any
-
     from .config import Config, load
     from .errors import ConfigError, ErrorCode, PyzkserverError, ZooKeeperError
     from .server import RunningServer, serve
@@ -43,14 +41,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> "Any":
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # which knows what there is, and would take any name for granted
 
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -147,17 +147,17 @@ class Config:
             try:
                 value = key.kind.check(given)
             except ValueError:
-                raise _FieldError(f"must be {key.kind.allowed_keyword}", name, value=given) from None
+                raise _refused(f"must be {key.kind.allowed_keyword}", name, value=given) from None
             object.__setattr__(self, name, value)
             if value == _DEFAULTS[name] == given:
                 continue
             if key.refused:
-                raise _FieldError(f"{key.refused}: remove this setting", name, value=given)
+                raise _refused(f"{key.refused}: remove this setting", name, value=given)
             if isinstance(key.kind, Whole) and value != given:
                 if (
                     given < 0
                 ):  # Apache's servers take it for 0 in a file; what a program means by it nobody knows
-                    raise _FieldError(f"must be {key.kind.allowed_keyword}", name, value=given)
+                    raise _refused(f"must be {key.kind.allowed_keyword}", name, value=given)
                 self._note(name, f"is raised from {given} to {value}")
             if key.note:
                 self._note(name, key.note)
@@ -184,7 +184,7 @@ class Config:
 
     def _check_combinations(self) -> None:
         if self.min_session_timeout > self.max_session_timeout:
-            raise _FieldError(
+            raise _refused(
                 f"minSessionTimeout ({self.min_session_timeout}) must not be larger than"
                 f" maxSessionTimeout ({self.max_session_timeout})",
                 "min_session_timeout",
@@ -192,9 +192,7 @@ class Config:
                 value=self.min_session_timeout,
             )
         if self.extended_types_enabled and self.server_id > 254:
-            raise _FieldError(
-                "must be at most 254 with extendedTypesEnabled", "server_id", value=self.server_id
-            )
+            raise _refused("must be at most 254 with extendedTypesEnabled", "server_id", value=self.server_id)
         self._check_authentication()
         self._check_servers()
 
@@ -202,7 +200,7 @@ class Config:
         schemes = {"ip", "digest"} if self.digest_authentication else {"ip"}
         usable = self.enforce_auth_schemes and schemes.issuperset(self.enforce_auth_schemes)
         if self.enforce_auth_enabled and not usable:
-            raise _FieldError(
+            raise _refused(
                 "with enforce.auth.enabled=true, enforce.auth.schemes must name one or more of the schemes"
                 f" that can be enforced: {', '.join(sorted(schemes))}",
                 "enforce_auth_schemes",
@@ -215,19 +213,19 @@ class Config:
         if not self.servers:
             if not self.standalone_enabled:
                 reason = "without server.N lines there is no ensemble: add them, or remove this setting"
-                raise _FieldError(reason, "standalone_enabled", value=False)
+                raise _refused(reason, "standalone_enabled", value=False)
             if self.peer_type != "participant":
                 self._note("peer_type", "has no effect: this server is no member of an ensemble")
             return
         try:
             membership = self.membership
         except ConfigError as error:
-            raise _FieldError(str(error), "servers", value=self.servers) from None
+            raise _refused(str(error), "servers", value=self.servers) from None
         voters = len(membership.voting)
         if voters == 0 or (voters == 1 and self.standalone_enabled and len(membership.members) > 1):
             alone = "an observer alone has nothing to observe: remove the line to start a standalone server"
             several = "observers need an ensemble: add participants, or set standaloneEnabled=false if one is enough"
-            raise _FieldError(several if voters else alone, "servers", value=self.servers)
+            raise _refused(several if voters else alone, "servers", value=self.servers)
         if self.is_distributed:
             self._check_member(membership)
 
@@ -235,16 +233,16 @@ class Config:
         for name in ("init_limit", "sync_limit"):
             if getattr(self, name) == 0:
                 reason = f"a member of an ensemble needs {FIELDS[name].name}: {FIELDS[name].about}"
-                raise _FieldError(reason, name, value=0)
+                raise _refused(reason, name, value=0)
         own = membership.members.get(self.server_id)
         if own is None:
             reason = (
                 f"is no member: there are {', '.join(f'server.{sid}' for sid in sorted(membership.members))}"
             )
-            raise _FieldError(reason, "server_id", value=self.server_id)
+            raise _refused(reason, "server_id", value=self.server_id)
         if self.oracle_path is not None:
             reason = "an oracle between two members is not supported: remove this setting"
-            raise _FieldError(reason, "oracle_path", value=self.oracle_path)
+            raise _refused(reason, "oracle_path", value=self.oracle_path)
         role = "observer" if own.observer else "participant"
         if self.peer_type not in (role, _DEFAULTS["peer_type"]):
             self._note("peer_type", f"is not what server.{own.id} says, which counts: {role}")
@@ -280,12 +278,9 @@ class Config:
 _DEFAULTS = {f.name: f.default for f in fields(Config)}
 
 
-class _FieldError(ConfigError):
+def _refused(reason: str, *names: str, value: object) -> ConfigError:
     """What a keyword argument meets.  ``load`` puts the line that gave one of ``names`` before ``reason``."""
-
-    def __init__(self, reason: str, *names: str, value: object) -> None:
-        super().__init__(f"{names[0]}={value!r}: {reason}")
-        self.reason, self.names = reason, names
+    return ConfigError(f"{names[0]}={value!r}: {reason}", reason=reason, names=names)
 
 
 def load(
@@ -329,7 +324,7 @@ def _construct(reading: Reading, overrides: Mapping[str, object]) -> Config:
     values: dict[str, Any] = {**reading.values, **overrides}
     try:
         config = Config(**values)
-    except _FieldError as error:
+    except ConfigError as error:
         origin = next((origins[name] for name in error.names if name in origins), None)
         if origin is None:
             raise

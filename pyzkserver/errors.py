@@ -62,4 +62,12 @@ class ZooKeeperError(PyzkserverError):
 
 
 class ConfigError(PyzkserverError, ValueError):
-    """A configuration value cannot be used.  The message says where it stands, and what is allowed."""
+    """A configuration value cannot be used.  The message says where it stands, and what is allowed.
+
+    Where Config found it, ``names`` are the keywords that it is about, and ``reason`` is the message without them.
+    """
+
+    def __init__(self, message: str, *, reason: str = "", names: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.names = names

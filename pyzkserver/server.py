@@ -44,6 +44,9 @@ class RunningServer:
         self.peer = peer
         """Of a member of an ensemble: its life among the others."""
 
+    def __repr__(self) -> str:
+        return f"<RunningServer {self.hosts}>"
+
     @property
     def replica(self) -> Replica:
         """What it holds.  Raises RuntimeError for a member of an ensemble that has no leader."""

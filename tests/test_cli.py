@@ -371,7 +371,7 @@ def test_a_port_that_is_taken(command: Callable[..., Command]) -> None:
         port = taken.getsockname()[1]
         status, log = command("--port", str(port)).ended()
     assert status == 1
-    assert f"pyzkserver: 127.0.0.1:{port} is taken by another program" in log
+    assert f"pyzkserver: 127.0.0.1:{port} is taken already" in log
     assert "--port N" in log
     assert "Traceback" not in log
 

@@ -137,8 +137,24 @@ def test_settings_are_those_of_config() -> None:
         assert server.config is config
     with pytest.raises(TypeError, match="either"):
         pyzkserver.Server(config, tick_time=100)
-    with pytest.raises(pyzkserver.ConfigError, match="tick_time"):
+    with pytest.raises(pyzkserver.ConfigError, match="tick_time=-1: must be a whole number from 1") as caught:
         pyzkserver.Server(tick_time=-1)
+    assert type(caught.value) is pyzkserver.ConfigError  # a traceback names what can be caught
+    with pytest.raises(pyzkserver.ConfigError, match=r"tick_tme: unknown keyword – did you mean tick_time\?"):
+        pyzkserver.Server(tick_tme=100)
+    with pytest.raises(TypeError, match=r"Server\(2181\): this is no Config; settings are keywords"):
+        pyzkserver.Server(2181)  # type: ignore[arg-type]
+
+
+def test_it_is_shown_by_what_it_is() -> None:
+    """In a debugger, and in the report of a failed test."""
+    server = pyzkserver.Server()
+    assert repr(server) == "<Server (not running)>"
+    with server:
+        assert repr(server) == f"<Server {server.hosts}>"
+        assert repr(server.running) == f"<RunningServer {server.hosts}>"
+        server.put({"/a": b""})
+        assert repr(server.snapshot()) == "<State: 1 znode, 0 sessions, up to zxid 0x1>"
 
 
 def test_exceptions_in_the_body_come_out_as_they_are() -> None:
@@ -155,7 +171,7 @@ def test_a_taken_port() -> None:
     """PortUnavailable, by itself, with what to change; the server can be started when the port is free."""
     with pyzkserver.Server() as first:
         second = pyzkserver.Server(client_port=first.port)
-        with pytest.raises(pyzkserver.PortUnavailable, match="taken by another program") as caught:
+        with pytest.raises(pyzkserver.PortUnavailable, match="taken already") as caught:
             second.start()
         for way_out in (f"127.0.0.1:{first.port}", "--port", "clientPort=", "client_port=", "0 takes any"):
             assert way_out in str(caught.value)
@@ -180,7 +196,7 @@ class RefusingHost(Host):
     ("error", "told"),
     [
         (OSError(errno.EACCES, os.strerror(errno.EACCES)), "choose a port above 1023"),
-        (OSError(errno.EADDRNOTAVAIL, "not here"), "not here; see --host and clientPortAddress"),
+        (OSError(errno.EADDRNOTAVAIL, "not here"), "not here; see --host, clientPortAddress"),
         (socket.gaierror(socket.EAI_NONAME, "Name not known"), "Name not known; see --host"),
     ],
 )

@@ -32,7 +32,7 @@ def listen(host: Host, config: Config, address: str, port: int) -> socket.socket
         where = f"{address}:{port}"
         if error.errno == errno.EADDRINUSE:
             raise PortUnavailable(
-                f"{where} is taken by another program: stop that one, or choose another port"
+                f"{where} is taken already: stop whoever has it, or choose another port"
                 " (--port N, clientPort=N in zoo.cfg, client_port=N; 0 takes any that is free)"
             ) from error
         if error.errno == errno.EACCES:
@@ -40,7 +40,8 @@ def listen(host: Host, config: Config, address: str, port: int) -> socket.socket
                 f"{where}: this user may not listen there; choose a port above 1023"
             ) from error
         raise PortUnavailable(
-            f"cannot listen on {where}: {error.strerror or error}; see --host and clientPortAddress"
+            f"cannot listen on {where}: {error.strerror or error}; see --host, clientPortAddress in zoo.cfg, or"
+            " client_port_address"
         ) from error
 
 

@@ -1,14 +1,17 @@
 """Servers for tests: hosted for code of any kind, with contents, a clock and faults in the test's hands."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .case import ZooKeeperMixin
     from .clients import KazooMissing, kazoo_client
     from .contents import Contents, ContentsError, State, Tree, Znode
     from .ensemble import Ensemble, EnsembleMember, NotFormed
+    from .faults.ensemble import EnsembleFaults
+    from .faults.faults import Faults
     from .faults.rule import NeverHit, Rule
     from .recording.exchange import Event, Exchange
+    from .recording.log import Recording
     from .server import Server
     from .views import NodeView, SessionView, WatchView
 
@@ -16,13 +19,16 @@ __all__ = [
     "Contents",
     "ContentsError",
     "Ensemble",
+    "EnsembleFaults",
     "EnsembleMember",
     "Event",
     "Exchange",
+    "Faults",
     "KazooMissing",
     "NeverHit",
     "NodeView",
     "NotFormed",
+    "Recording",
     "Rule",
     "Server",
     "SessionView",
@@ -39,13 +45,16 @@ _HOMES = {
     "Contents": "contents",
     "ContentsError": "contents",
     "Ensemble": "ensemble",
+    "EnsembleFaults": "faults.ensemble",
     "EnsembleMember": "ensemble",
     "Event": "recording.exchange",
     "Exchange": "recording.exchange",
+    "Faults": "faults.faults",
     "KazooMissing": "clients",
     "NeverHit": "faults.rule",
     "NodeView": "views",
     "NotFormed": "ensemble",
+    "Recording": "recording.log",
     "Rule": "faults.rule",
     "Server": "server",
     "SessionView": "views",
@@ -58,14 +67,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # which knows what there is, and would take any name for granted
 
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

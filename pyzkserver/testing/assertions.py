@@ -17,6 +17,8 @@ from .views import WATCH_KINDS, Views
 
 __all__ = ["Assertions"]
 
+__tracebackhide__ = True  # pytest shows the test's line, and what is different, and not how it was found
+
 T = TypeVar("T")
 
 _LOOK_AGAIN = 0.001

@@ -21,7 +21,7 @@ from pyzkserver.storage import snapfile
 from pyzkserver.storage.damage import SnapshotDamaged
 from pyzkserver.storage.logfile import zxid_of
 from pyzkserver.tools.document import Doubled
-from pyzkserver.tools.forms import path_text, read_acl
+from pyzkserver.tools.forms import counted, path_text, read_acl
 from pyzkserver.wire.records import ACL, Id
 
 __all__ = ["IMPLIED", "Contents", "ContentsError", "State", "Tree", "Znode", "contents_of", "znodes_of"]
@@ -65,6 +65,11 @@ class State:
 
     nodes: Savepoint
     sessions: Mapping[int, int]
+
+    def __repr__(self) -> str:
+        znodes = sum(bool(path) and not path.startswith("/zookeeper") for path in self.nodes.nodes)
+        shown = f"{counted(znodes, 'znode')}, {counted(len(self.sessions), 'session')}"
+        return f"<State: {shown}, up to zxid {self.nodes.last_zxid:#x}>"
 
 
 Contents: TypeAlias = Tree | State | str | os.PathLike[str]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pyzkserver.config import FOUR_LETTER_WORDS, Config
+from pyzkserver.config import FOUR_LETTER_WORDS, load
 from pyzkserver.serving.port import PortUnavailable, reserve
 from pyzkserver.wire.election import ServerState
 
@@ -42,6 +42,8 @@ _SETTINGS: dict[str, Any] = {
     "observer_election_delay_ms": 20,
 }
 """Where it differs from Apache's defaults, unless told otherwise."""
+_MOST_MEMBERS = 254
+"""One byte tells whose session it is, and with TTL nodes 255 is none."""
 
 
 class Ensemble(Formation):
@@ -71,6 +73,11 @@ class Ensemble(Formation):
             raise ValueError("an ensemble has two voting members at least; Server is a server alone")
         if observers < 0:
             raise ValueError(f"observers={observers}: that many observers there cannot be")
+        if size + observers > _MOST_MEMBERS:
+            raise ValueError(
+                f"{size + observers} members: there may be {_MOST_MEMBERS}, as session ids begin with a member's"
+                " number"
+            )
         for name in ("servers", "server_id", "client_port"):
             if settings.get(name):
                 raise ValueError(
@@ -99,7 +106,7 @@ class Ensemble(Formation):
             own["client_port"] = self._ports[sid - 1].getsockname()[1]
             if data_dir is not None:
                 own["data_dir"] = Path(data_dir) / str(sid)
-            self.members[sid] = EnsembleMember(self, sid, Config(**own))
+            self.members[sid] = EnsembleMember(self, sid, load(None, overrides=own))
         self._loop: Loop | None = None
         self._book = RuleBook(self._in_loop_anyway, lambda: self._loop is not None and self._loop.is_here)
         self.faults = EnsembleFaults(self._book, self._in_loop_anyway, self)
@@ -215,6 +222,7 @@ class Ensemble(Formation):
         chosen = self[member if isinstance(member, int) else member.sid]
         if chosen.config.peer_type == "observer":
             raise ValueError(f"{chosen!r} observes, and cannot lead")
+        chosen.running  # noqa: B018  raises where it does not run
         with self.faults.next_leader(chosen):
             leader = self.leader
             if leader is not chosen:

@@ -48,6 +48,11 @@ class EnsembleMember(Server):
         """Its ``hosts``, also of one that does not run: where it was, and will be again."""
         return self._place if self._running is None else self._running.hosts
 
+    def _how_to_start(self) -> str:
+        if self.ensemble.is_running:
+            return f"member {self.sid} is not running: restart() starts it again"
+        return "this ensemble is not running: use it in a with statement, or call start()"
+
     # how it is hosted
 
     def _new_host(self) -> MovableHost:

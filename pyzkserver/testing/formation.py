@@ -4,10 +4,12 @@ How they begin and end is in ``ensemble.py``; what can be done with one of them 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import trio
 
+from pyzkserver.errors import ZooKeeperError
 from pyzkserver.wire.election import ServerState
 
 from .ensemble_member import EnsembleMember
@@ -16,6 +18,9 @@ from .network import Network, machine_of
 from .sessions import session_id_of
 
 __all__ = ["Formation", "NotFormed"]
+
+_COUNTER = 0xFFFFFFFF
+"""What of a zxid counts the transactions of its epoch."""
 
 
 class NotFormed(RuntimeError):
@@ -28,6 +33,9 @@ class Formation:
     members: dict[int, EnsembleMember]
     network: Network
     _loop: Loop | None
+
+    def __repr__(self) -> str:
+        return f"<Ensemble: {self.describe()}>"
 
     def __getitem__(self, sid: int) -> EnsembleMember:
         self._check(sid)
@@ -47,6 +55,11 @@ class Formation:
         return len(self.members)
 
     # what it is
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been entered or started, and not left; its members may all be down."""
+        return self._loop is not None
 
     @property
     def hosts(self) -> str:
@@ -95,6 +108,28 @@ class Formation:
         """Wait until ``condition`` is true, which is asked in the members' thread.  Raises NotFormed."""
         if not self._in_loop(self._until, condition, timeout):
             raise NotFormed(f"waited {timeout:g} s for {what}: {self.describe()}")
+
+    def level(self, sid: int) -> None:
+        """Where nothing was written since the leader was elected, let this member log as much as it has.
+
+        A leader counts the beginning of its epoch as logged, and whoever follows it need not: to an election that
+        is a difference, though neither has a transaction that the other lacks.
+        """
+        if self._loop is not None and not self._loop.is_here:
+            self._loop.run(self._level, self[sid])
+
+    async def _level(self, member: EnsembleMember) -> None:
+        leader = next((each for each in self if each.is_leader), None)
+        if leader is None or leader is member or not member.is_running:
+            return
+        if leader.peer.last_logged_zxid() & _COUNTER == 0:
+            with trio.move_on_after(1), suppress(ZooKeeperError):
+                await leader._delete(
+                    "/zookeeper/nothing"
+                )  # which fails: that is written, and changes nothing
+            await self._until(
+                lambda: member.peer.last_logged_zxid() >= leader.peer.last_logged_zxid(), timeout=1
+            )
 
     async def _until(self, condition: Callable[[], bool], timeout: float) -> bool:
         with trio.move_on_after(timeout):

@@ -62,7 +62,7 @@ def zookeeper(request: pytest.FixtureRequest) -> "Iterator[Server]":
 
     settings = _settings(request.config)
     for marker in reversed(list(request.node.iter_markers("zookeeper"))):
-        settings.update(marker.kwargs)
+        settings.update(_of_marker(*marker.args, **marker.kwargs))
     with Server(**settings) as server:
         request.node.stash.setdefault(_SERVERS, []).append(server)
         yield server
@@ -107,6 +107,13 @@ def kazoo_client(request: pytest.FixtureRequest) -> "Iterator[KazooClient]":
     server = request.getfixturevalue(used[0] if used else "zookeeper")
     with clients.kazoo_client(server) as client:
         yield client
+
+
+def _of_marker(*tree: Any, **settings: Any) -> dict[str, Any]:
+    """Its first word may stand without ``tree=``, as ``pytest --markers`` shows it."""
+    if len(tree) > 1 or (tree and "tree" in settings):
+        raise pytest.UsageError("the marker zookeeper takes one tree, and keywords of pyzkserver.Config")
+    return {"tree": tree[0], **settings} if tree else settings
 
 
 # --- settings -----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar, overload
 
 import trio
 
-from pyzkserver.config import FOUR_LETTER_WORDS, Config
+from pyzkserver.config import FOUR_LETTER_WORDS, Config, load
 from pyzkserver.server import RunningServer, serve
 
 from .assertions import Assertions
@@ -63,7 +63,12 @@ class Server(Restarting, Assertions, Disturbed):
             settings = {**_EMBEDDED, **settings}
             if settings["four_letter_words"] == "*":
                 settings["four_letter_words"] = FOUR_LETTER_WORDS
-            config = Config(**settings)
+            config = load(None, overrides=settings)
+        if not isinstance(config, Config):
+            raise TypeError(
+                f"Server({config!r}): this is no Config; settings are keywords, such as client_port=2181, and what it"
+                " begins with is tree="
+            )
         self.config = config
         self._contents = tree
         self._loop: Loop | None = None
@@ -76,6 +81,9 @@ class Server(Restarting, Assertions, Disturbed):
         self._parent = 0
         """In a forked child: the process that this server runs in."""
         _servers.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Server {self._running.hosts if self._running is not None else '(not running)'}>"
 
     # its life
 
@@ -218,8 +226,12 @@ class Server(Restarting, Assertions, Disturbed):
     def running(self) -> RunningServer:
         """The server itself, which lives in another thread: see ``run``.  RuntimeError where it is not running."""
         if self._running is None:
-            raise RuntimeError("this server is not running: use it in a with statement, or call start()")
+            raise RuntimeError(self._how_to_start())
         return self._running
+
+    def _how_to_start(self) -> str:
+        """For people who want something of one that does not run."""
+        return "this server is not running: use it in a with statement, or call start()"
 
     @property
     def is_running(self) -> bool:

@@ -77,8 +77,9 @@ class Views(Control):
         """The data of a node and of all below it, by path; what ``tree=`` takes.
 
         /zookeeper is left out unless asked for, and so is / while it is empty.  Raises ZooKeeperError where ``path``
-        does not exist.
+        does not exist, ValueError for what no node can be called.
         """
+        _check(path)
         return self.run(self._tree, path)
 
     def _tree(self, path: str) -> dict[str, bytes | None]:
@@ -91,13 +92,13 @@ class Views(Control):
         return found
 
     def node(self, path: str) -> NodeView:
-        """One node.  Raises ZooKeeperError where it does not exist."""
+        """One node.  Raises ZooKeeperError where it does not exist, ValueError for what no node can be called."""
+        _check(path)
         return self.run(lambda: _node_view(self.running.replica.tree, path))
 
     def exists(self, path: str) -> bool:
         """Whether there is such a node.  Raises ValueError for what no node can be called."""
-        if reason := invalid_reason(path):
-            raise ValueError(f"{path!r} cannot be a path: {reason}")
+        _check(path)
         return self.run(lambda: path in self.running.replica.tree.nodes)
 
     def sessions(self) -> list[SessionView]:
@@ -181,6 +182,11 @@ class Views(Control):
 
 
 _MOST_LINES = 200
+
+
+def _check(path: str) -> None:
+    if reason := invalid_reason(path):
+        raise ValueError(f"{path!r} cannot be a path: {reason}")
 
 
 def _below(tree: DataTree, path: str) -> Iterator[str]:

@@ -112,7 +112,7 @@ async def test_a_port_that_is_taken_is_had_when_it_is_free(
             await first.do(create("/b"))
         said = [record.getMessage() for record in caplog.records]
         assert len(said) == 1
-        assert f"127.0.0.1:{there} is taken by another program" in said[0]
+        assert f"127.0.0.1:{there} is taken already" in said[0]
         clock.jump(1)
         await until(lambda: port.service.port == there)
         port.number = there

@@ -101,6 +101,24 @@ def test_killing_the_leader_costs_a_moment(ensemble: Ensemble, client: KazooClie
     client.delete("/after")
 
 
+def test_what_is_asked_of_a_member_that_is_down(ensemble: Ensemble) -> None:
+    """It says which one it is, and how it is started again."""
+    member = ensemble.followers[0]
+    with member.down():
+        for ask in (member.tree, lambda: ensemble.elect(member)):
+            with pytest.raises(RuntimeError, match=f"member {member.sid} is not running: restart"):
+                ask()
+        assert f"{member.sid} stopped" in repr(ensemble)
+    with pytest.raises(RuntimeError, match="this ensemble is not running"):
+        Ensemble(3)[1].tree()
+
+
+def test_more_members_than_there_can_be() -> None:
+    """Told before any port is bound."""
+    with pytest.raises(ValueError, match="255 members: there may be 254"):
+        Ensemble(3, observers=252)
+
+
 def test_without_a_quorum_nobody_is_served(ensemble: Ensemble) -> None:
     """Two of three voters gone: the last one ends its role; back with one of them it goes on."""
     voters = [ensemble.leader, *ensemble.followers]

@@ -193,6 +193,17 @@ def test_any_voter_can_be_made_the_leader(ensemble: Ensemble) -> None:
         ensemble.elect(4)
 
 
+def test_where_nothing_was_written_any_voter_can_lead_too() -> None:
+    """A leader counts the beginning of its epoch as logged, and a follower need not: nobody waits for that."""
+    with Ensemble(3) as ensemble:
+        for sid in (3, 1, 2):
+            assert ensemble.elect(sid, timeout=5).sid == sid
+        with ensemble.faults.next_leader(1):
+            ensemble.leader.kill()
+            ensemble.wait_until(lambda: ensemble[1].is_leader, "member 1 to lead")
+        assert ensemble[1].tree() == {}
+
+
 def test_the_next_leader(ensemble: Ensemble) -> None:
     """Whoever is named wins the next election, whatever its reason."""
     ensemble.elect(3)

@@ -33,10 +33,20 @@ def test_the_marker(installed: pytest.Pytester) -> None:  # noqa: F811
             assert zookeeper.config.tick_time == 100
             assert zookeeper.config.enforce_quota
             assert zookeeper.tree() == {"/test": b""}
+
+        @pytest.mark.zookeeper({"/test": b""})
+        def test_without_its_keyword(zookeeper):
+            assert zookeeper.config.tick_time == 100
+            assert zookeeper.tree() == {"/test": b""}
+
+        @pytest.mark.zookeeper({"/test": b""}, {"/other": b""})
+        def test_of_two_trees(zookeeper):
+            pass
         """,
         "--strict-markers",
     )
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*the marker zookeeper takes one tree, and keywords of pyzkserver.Config*"])
 
 
 def test_ini_options(installed: pytest.Pytester) -> None:  # noqa: F811
@@ -215,6 +225,14 @@ def test_a_failure_shows_what_the_server_held(installed: pytest.Pytester) -> Non
         ]
     )
     result.stdout.no_fnmatch_line("*/of/the/other*")
+
+
+def test_a_failed_assertion_shows_the_tests_line(installed: pytest.Pytester) -> None:  # noqa: F811
+    """And what is different; how the assertion found it is nobody's business."""
+    result = run(installed, "def test_it(zookeeper): zookeeper.assert_data('/a', b'x', within=0.01)")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([">*zookeeper.assert_data(*", "E *AssertionError: /a does not exist*"])
+    result.stdout.no_fnmatch_line("*def judge*")
 
 
 def test_an_ensemble(installed: pytest.Pytester) -> None:  # noqa: F811

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 import pyzkserver
 from pyzkserver.testing import NodeView, Server, SessionView, State, WatchView, Znode, ZooKeeperMixin
-from pyzkserver.testing import Ensemble, Exchange, Rule
+from pyzkserver.testing import Ensemble, EnsembleFaults, Exchange, Faults, Recording, Rule
 
 @pytest.mark.zookeeper(tree={"/a": b""})
 def test_it(zookeeper: pyzkserver.Server) -> None:
@@ -50,7 +50,13 @@ class Case(ZooKeeperMixin, unittest.TestCase):
         hosts: str = self.zookeeper.hosts
         print(hosts)
 
+def several(faults: Faults, recording: Recording) -> Rule:
+    print(recording.transcript())
+    return faults.hold("create")
+
 def faults(server: Server, ensemble: Ensemble) -> None:
+    between: EnsembleFaults = ensemble.faults
+    several(between, server.recording)
     with server.faults.hold("create", "/a", client=1, times=1) as held:
         asked: Exchange = held.wait_hit()
         held.release()
@@ -72,6 +78,8 @@ WRONG = [
     ("x: int = server.hosts", "assignment"),
     ("server.tree().keys().append('x')", "attr-defined"),
     ("server.run(len, 'four').real.nothing", "attr-defined"),
+    ("pyzkserver.Sever", "attr-defined"),
+    ("from pyzkserver.testing import Sever", "attr-defined"),
 ]
 
 

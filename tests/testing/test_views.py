@@ -177,6 +177,9 @@ def test_what_no_node_can_be_called(server: pyzkserver.Server) -> None:
     for path in ("jobs", "/jobs/", "/a//b", ""):
         with pytest.raises(ValueError, match="cannot be a path"):
             server.assert_missing(path)
+        for look in (server.tree, server.node):
+            with pytest.raises(ValueError, match="cannot be a path"):
+                look(path)
 
 
 def test_assert_watched(server: pyzkserver.Server, client: KazooClient) -> None:

@@ -22,6 +22,9 @@ class _Members(Protocol):
     members: Any
     """Members by number."""
 
+    def level(self, sid: int) -> None:
+        """Let this one log what the leader counts as logged."""
+
 
 _NOBODY = Target(frozenset(), None, None)
 
@@ -151,6 +154,7 @@ class EnsembleFaults(Faults):
         An election must have a reason: kill or isolate the leader, or use ``ensemble.elect``.
         """
         sid = self._sid(member)
+        self._ensemble.level(sid)
         return self._book.add(_NextLeader(f"next_leader({sid})", self._ensemble.network, machine_of(sid)))
 
     # links

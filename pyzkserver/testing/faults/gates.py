@@ -133,7 +133,10 @@ class ReceivingLate(SendingLate):
 
     def session_ended(self) -> None:
         """The session expired, or another connection has it: through a silence no client hears of that."""
-        self.note("the session ended here: it expired, or another connection has it now")
+        if self.service.serving:
+            self.note("the session ended here: it expired, or another connection has it now")
+        else:
+            self.note("nobody is served here any more: this member has no leader, or has stopped")
         if self._silence is not None and self.session is not None:
             # It keeps what it was: nothing comes in any more that could be taken for the session's.
             self.session.owner = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pyzkserver.testing.matching import Clients, Paths
 from pyzkserver.testing.recording.exchange import Event, Exchange
 from pyzkserver.testing.waiting import told
+from pyzkserver.tools.forms import counted
 
 if TYPE_CHECKING:
     from .book import RuleBook
@@ -210,7 +211,7 @@ class Rule:
 
     def __repr__(self) -> str:
         state = "" if self.active else ", removed"
-        return f"<{self.description}: {self.hits} hits{state}>"
+        return f"<{self.description}: {counted(self.hits, 'hit')}{state}>"
 
     # for the connections; in the server's thread
 
