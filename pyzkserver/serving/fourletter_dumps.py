@@ -4,6 +4,7 @@ They cost as much as they list.  Numbers that sum it up are in ``fourletter_numb
 """
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from time import gmtime
 from typing import TYPE_CHECKING
 
@@ -23,19 +24,44 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 def dump(service: "Service", asker: "Connection") -> str:
     """Sessions and connections by the time they expire at, and the ephemeral nodes by session."""
-    sessions = service.replica.sessions
-    expiring = {
-        deadline * sessions.tick: [unsigned(session.id) for session in bucket]
-        for deadline, bucket in sessions.deadlines.items()
-    }
     return (
         "SessionTracker dump:\n"
-        f"Session {_buckets(service, expiring, len(sessions))}"
+        f"{_sessions(service)}"
         "ephemeral nodes dump:\n"
         f"{_ephemerals(service.replica.tree.ephemerals)}"
         "Connections dump:\n"
         f"Connections {_buckets(service, _expiring_connections(service), len(service.connections))}"
     )
+
+
+def _sessions(service: "Service") -> str:
+    """The sessions whose time is counted here, apart those that only this member knows.
+
+    A learner counts the time of no others: it tells their timeouts (``LearnerSessionTracker.dumpSessions``).
+    """
+    role, known = service.replica.role, service.replica.sessions.by_id.values()
+    if not (role.opens_local_sessions or role.asks_elsewhere):
+        return f"Session {_buckets(service, _expiring_sessions(service), len(known))}"
+    lines = []
+    mine, others = [each for each in known if each.local], [each for each in known if not each.local]
+    if role.opens_local_sessions:
+        lines.append(f"Local Session {_buckets(service, _expiring_sessions(service, local=True), len(mine))}")
+    if role.asks_elsewhere or role.read_only:
+        lines.append(f"Global Sessions({len(others)}):\n")
+        lines += [f"{unsigned(each.id)}\t{each.timeout}ms\n" for each in sorted(others, key=attrgetter("id"))]
+    else:
+        expiring = _expiring_sessions(service, local=False)
+        lines.append(f"Global Session {_buckets(service, expiring, len(others))}")
+    return "".join(lines)
+
+
+def _expiring_sessions(service: "Service", *, local: bool = False) -> dict[int, list[str]]:
+    sessions = service.replica.sessions
+    chosen = {
+        deadline * sessions.tick: [unsigned(session.id) for session in bucket if session.local is local]
+        for deadline, bucket in sessions.deadlines.items()
+    }
+    return {deadline: members for deadline, members in chosen.items() if members}
 
 
 def _buckets(service: "Service", expiring: Mapping[int, list[str]], total: int) -> str:
@@ -54,7 +80,13 @@ def _expiring_connections(service: "Service") -> dict[int, list[str]]:
     expiring: dict[int, list[str]] = {}
     for connection in service.connections:
         session = connection.session
-        deadline = session.deadline * tick if session is not None else connection.connected_ms + grace
+        if session is None:
+            deadline = connection.connected_ms + grace
+        elif session.deadline:
+            deadline = session.deadline * tick
+        else:  # a learner's: another member counts its time
+            heard = max(connection.connected_ms, connection.last_response_ms)
+            deadline = ((heard + session.timeout) // tick + 1) * tick
         member = f"ip: {remote_address(connection)} sessionId: {unsigned(connection.session_id)}"
         expiring.setdefault(deadline, []).append(member)
     return expiring

@@ -157,6 +157,7 @@ def _gauges(service: "Service") -> dict[str, int | float]:
     """What is so at this moment (``ZooKeeperServer.registerMetrics``)."""
     statistics, replica = service.statistics, service.replica
     tree, latency = replica.tree, statistics.latency
+    local = sum(session.local for session in replica.sessions.by_id.values())
     return {
         "avg_latency": latency.mean,
         "min_latency": latency.minimum,
@@ -170,7 +171,8 @@ def _gauges(service: "Service") -> dict[str, int | float]:
         "watch_count": len(tree.watches),
         "ephemerals_count": tree.ephemeral_count(),
         "approximate_data_size": tree.data_size,
-        "global_sessions": len(replica.sessions),
+        "global_sessions": len(replica.sessions) - local,
+        "local_sessions": local,
         "auth_failed_count": statistics.auth_failed,
     }
 

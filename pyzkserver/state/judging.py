@@ -112,9 +112,8 @@ class Judging:
         if limit_node is None:
             return
         try:
-            limits = StatsTrack.parse(
-                limit_node.data
-            )  # they must be readable, though nothing were counted yet
+            # They must be readable, though nothing were counted yet.
+            limits = StatsTrack.parse(limit_node.data)
             if stat_node is None:
                 return
             used = StatsTrack.parse(stat_node.data)

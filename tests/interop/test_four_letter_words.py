@@ -7,6 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
+from serving.talk import create as create_node
+from serving.talk import sync
 
 from .apache import FLAVORS, RELEASES, apache_server, debian_classpath, newer_classpath
 from .calls import EPHEMERAL, OPEN, add_watch, create, exists, get_children, get_data
@@ -14,6 +16,7 @@ from .conversation import Address, Connect, Conversation, differences
 from .ensemble import JAVA, PYTHON, Member, ensemble
 from .ours import our_server
 from .replies import Names
+from .wire import Wire
 
 # Words whose answers are the same but for what `shape` hides.
 SAME = (
@@ -38,6 +41,7 @@ SAME_NUMBERS = (
     "zk_ephemerals_count",
     "zk_approximate_data_size",
     "zk_global_sessions",
+    "zk_local_sessions",
     "zk_num_alive_connections",
     "zk_outstanding_requests",
 )
@@ -165,6 +169,42 @@ def words_of_members(folder: Path, kind: str) -> dict[str, dict[str, str]]:
 
 def words_of(member: Member) -> dict[str, str]:
     return {word: member.word(word) for word in ("srvr", "stat", "mntr")}
+
+
+def dumps_of_members(folder: Path, kind: str, settings: dict[str, str]) -> dict[str, str]:
+    """What the members know of the sessions when each has two clients, of which one has an ephemeral node."""
+    settings = settings | {"tickTime": "2000"}
+    with ensemble(folder, [kind] * 4, observers=1, settings=settings) as running:
+        leader = running.lead_by(3)
+        said = {}
+        wires = [Wire(running[1 + number % 4].client_port, timeout=20_000) for number in range(8)]
+        for number, wire in enumerate(wires):
+            if number < 4:
+                wire.ask(create_node(f"/e{number}", flags=1))
+        for wire in wires:
+            wire.ask(sync())
+        for member in (leader, running[1], running[4]):
+            dump = member.word("dump").partition("ephemeral nodes dump:")[0]
+            said[member.mode()] = re.sub(
+                r"0x[0-9a-f]{15}\b", "<session>", re.sub(r"at .* \d{4}:", "at", dump)
+            )
+        for wire in wires:
+            wire.hang_up()
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("local", ["", "localSessionsEnabled", "localSessionsUpgradingEnabled"])
+def test_whose_sessions_members_dump(local: str, tmp_path: Path) -> None:
+    """The leader tells when they expire, a learner what their timeouts are; local sessions stand apart."""
+    settings = {"localSessionsEnabled": "true", local: "true"} if local else {}
+    theirs = dumps_of_members(tmp_path / "theirs", JAVA, settings)
+    ours = dumps_of_members(tmp_path / "ours", PYTHON, settings)
+    assert set(ours) == set(theirs) == {"leader", "follower", "observer"}
+    for mode in ours:
+        assert not differences(ours[mode], theirs[mode]), mode
 
 
 @pytest.mark.slow

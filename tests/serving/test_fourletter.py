@@ -791,6 +791,58 @@ def test_dump_tells_who_expires_when_and_whose_the_ephemerals_are(server: Server
     assert "Session Sets (1)/(2):" in server.ask("dump")
 
 
+class Member:
+    """A role of a member whose sessions are partly its own business."""
+
+    read_only = False
+
+    def __init__(self, *, asks_elsewhere: bool, opens_local_sessions: bool) -> None:
+        self.asks_elsewhere = asks_elsewhere
+        self.opens_local_sessions = opens_local_sessions
+
+
+def sessions_in_dump(server: Server) -> str:
+    told = server.ask("dump")
+    assert told.startswith("SessionTracker dump:\n")
+    return told[len("SessionTracker dump:\n") : told.index("ephemeral nodes dump:")]
+
+
+def test_dump_of_a_learner_tells_the_timeouts_of_sessions_whose_time_others_count(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A learner knows no deadline of a global session, nor of the connection that it is served on."""
+    second, first = server.client().shake_hands(30_000), server.client().shake_hands(5_000)
+    sessions = server.replica.sessions
+    for session in sessions.by_id.values():
+        sessions.strike(session)
+    monkeypatch.setattr(server.replica, "role", Member(asks_elsewhere=True, opens_local_sessions=False))
+    known = f"Global Sessions(2):\n{second.sid}\t30000ms\n{first.sid}\t5000ms\n"
+    assert sessions_in_dump(server) == known
+    connections = server.ask("dump").partition("Connections dump:\n")[2].splitlines()
+    assert connections[1].startswith(
+        "1 expire at Tue Nov 14 22:14:16 UTC 2023"
+    )  # as before: heard of 50 s ago
+    monkeypatch.setattr(server.replica, "role", Member(asks_elsewhere=True, opens_local_sessions=True))
+    sessions.touch(mine := sessions.track(1, 5_000, 50_000), 50_000)
+    mine.local = True
+    at = "expire at Tue Nov 14 22:14:16 UTC 2023"
+    assert sessions_in_dump(server) == f"Local Session Sets (1)/(1):\n1 {at}:\n\t0x1\n{known}"
+
+
+def test_dump_and_mntr_of_a_leader_tell_local_sessions_apart(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = server.client().shake_hands(5_000)
+    server.replica.sessions.track(1, 5_000, 50_000).local = True
+    told = server.mntr()
+    assert (told["zk_global_sessions"], told["zk_local_sessions"]) == ("1", "1")
+    monkeypatch.setattr(server.replica, "role", Member(asks_elsewhere=False, opens_local_sessions=True))
+    at = "expire at Tue Nov 14 22:14:16 UTC 2023"
+    assert sessions_in_dump(server) == (
+        f"Local Session Sets (1)/(1):\n1 {at}:\n\t0x1\nGlobal Session Sets (1)/(1):\n1 {at}:\n\t{client.sid}\n"
+    )
+
+
 # watches
 
 
