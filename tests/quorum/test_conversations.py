@@ -331,6 +331,28 @@ async def test_who_holds_more_than_the_leader_is_turned_away(stage: Stage) -> No
     local.history.store.close()
 
 
+@staged()
+async def test_who_accepted_an_epoch_before_does_not_count(stage: Stage) -> None:
+    """-1: perhaps it was another leader's, of the same number (``Leader.waitForEpochAck``)."""
+    stage.all[1].open()
+    local = stage.all[1].local
+    leader = Leader(local, lambda epoch: None)
+    accepted: list[int] = []
+
+    async def accept(sid: int, current: int) -> None:
+        await leader.accept_epoch(sid, current, 0)
+        accepted.append(sid)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accept, 1, 0)
+        nursery.start_soon(accept, 2, -1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not accepted
+        await accept(3, 0)
+    assert sorted(accepted) == [1, 2, 3]
+    local.history.store.close()
+
+
 @staged(observing=1)
 async def test_an_epoch_is_beyond_all_that_members_accepted(stage: Stage) -> None:
     """Observers' too, or they could not come; but not what somebody says that is no member

@@ -727,6 +727,42 @@ def test_a_clock_that_is_set_back_brings_no_sessions_id_back() -> None:
     play(story)
 
 
+# --- epochs -------------------------------------------------------------------------------------------------
+
+
+def test_a_leader_whom_nobody_accepted_is_no_better_for_it() -> None:
+    """Twice it has chosen an epoch, and all die before one has accepted that.  The others go on in an earlier one.
+    What counts in an election is the epoch of the last history that was taken over, and not that."""
+
+    async def story(stage: Stage) -> None:
+        third = await stage.formed()
+        assert third.sid == 3
+        asker = await stage.asker(third)
+        await asker.do(create("/a"))
+        await stage.until(stage._alike)
+        for member in stage.members:
+            member.crash()
+        for epoch in (2, 3):
+            stage.begin(2, 3)
+            while not stage.said(f"m3 → m2  LEADERINFO 0x{epoch}00000000"):
+                await trio.sleep(0.0001)
+            stage[2].crash()
+            third.crash()
+        stage.begin(1, 2)
+        leader = await stage.formed(1, 2)
+        assert leader.process is not None
+        assert leader.process.epoch == 2
+        asker = await stage.asker(leader)
+        await asker.do(create("/b"))
+        await stage.until(lambda: stage.data(stage[1], "/b") is not None)
+        stage[2].crash()
+        stage.begin(3)
+        assert await stage.formed(1, 3) is stage[1]
+        await stage.settled()
+
+    play(story)
+
+
 # --- acknowledgements ---------------------------------------------------------------------------------------
 
 
