@@ -32,7 +32,7 @@ logger = logging.getLogger("pyzkserver.quorum")
 LAST_EPOCH = 0x7FFF_FFFF
 """Zxids are signed."""
 _NEAR = 1 << 16
-"""So many elections that came to nothing may lie between two members, where epochs are rare already."""
+"""So many elections that came to nothing may lie between two members, where more would not be believed."""
 
 
 class Leader(Registry):
@@ -127,12 +127,9 @@ class Leader(Registry):
         """
         local = self.local
         known = sid in local.members or sid in local.seen
-        if known:
-            self._believe(sid, accepted)
+        self._believe(sid, accepted, known)
         if not self._epoch_settled.is_set():
-            if known:
-                # (Apache's takes the word of anybody, also of a member of another ensemble that came to this one.)
-                self.epoch = max(self.epoch, accepted + 1)
+            self.epoch = max(self.epoch, accepted + 1)
             if sid in local.members.voting:
                 self._connecting.add(sid)
             if local.sid in self._connecting and local.members.contains_quorum(self._connecting):
@@ -148,15 +145,19 @@ class Leader(Registry):
             self._give_way(sid, accepted)
         return self.epoch
 
-    def _believe(self, sid: int, accepted: int) -> None:
-        """Whether an epoch can have come of elections: a damaged file, or a stranger, must not use up all of them."""
+    def _believe(self, sid: int, accepted: int, known: bool) -> None:
+        """Whether an epoch can have come of elections: a damaged file, or a stranger, must not use up all of them.
+
+        (Apache's takes the word of anybody, also of a member of another ensemble that came to this one.)
+        """
         own = self.local.history.epochs.accepted
         if accepted >= LAST_EPOCH and sid == self.local.sid:
             raise QuorumLost(f"all epochs are used up: {accepted} was the last. A new ensemble has to begin")
-        if accepted >= min(max(own + _NEAR, LAST_EPOCH // 2), LAST_EPOCH):
+        limit = max(own + _NEAR, LAST_EPOCH // 2) if known else own + _NEAR
+        if accepted >= min(limit, LAST_EPOCH):
             raise LearnerRefused(
                 f"it says that it has accepted epoch {accepted}, and {own} is the last one here: its data directory"
-                " is damaged. If a majority of the others is well, empty it"
+                " is damaged, or another ensemble's. If a majority of the others is well, empty it"
             )
 
     def _give_way(self, sid: int, accepted: int) -> None:

@@ -355,17 +355,18 @@ async def test_who_accepted_an_epoch_before_does_not_count(stage: Stage) -> None
 
 @staged(observing=1)
 async def test_an_epoch_is_beyond_all_that_members_accepted(stage: Stage) -> None:
-    """Observers' too, or they could not come; but not what somebody says that is no member
-    (``Leader.getEpochToPropose``), nor what does not come of elections."""
+    """Observers' too, or they could not come, and of one that is not in the configuration
+    (``Leader.getEpochToPropose``); but not what does not come of elections, least of all from a stranger."""
     stage.all[1].open()
     local = stage.all[1].local
     leader = Leader(local, lambda epoch: None)
     async with trio.open_nursery() as nursery:
-        for sid, accepted in ((9, 100), (1, 0), (4, 7)):
+        for sid, accepted in ((9, 6), (1, 0), (4, 7)):
             nursery.start_soon(leader.epoch_for, sid, accepted)
         await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(LearnerRefused, match="data directory is damaged"):
-            await leader.epoch_for(3, LAST_EPOCH)
+        for sid, accepted in ((3, LAST_EPOCH), (9, LAST_EPOCH), (9, 100_000)):
+            with pytest.raises(LearnerRefused, match="data directory is damaged"):
+                await leader.epoch_for(sid, accepted)
         assert await leader.epoch_for(2, 3) == 8
     assert local.history.epochs.accepted == 8
     local.history.store.close()
