@@ -13,6 +13,7 @@ from pyzkserver.wire.election import Notification, ServerState
 __all__ = ["Ballot", "Electorate", "ServerState", "Vote", "exceeds"]
 
 LOOKING, FOLLOWING, LEADING, OBSERVING = ServerState
+_LAST_ROUND = 2**63 - 1
 NOBODY = -(2**63)  # what a member that may not be elected proposes
 FINALIZE_WAIT = (
     200  # ms without a better vote after which a quorum's choice stands (FastLeaderElection.finalizeWait)
@@ -135,7 +136,9 @@ class Ballot:
         self._votes, self._established = {}, {}
         self._interval, self._settling = self._min_interval, False
         self.winner = self.leading_tracker = None
-        self.logical_clock += 1
+        # (Whoever heard of the last number there is begins anew, as a long does in Java; in the round of that the
+        # others meet it.)
+        self.logical_clock = self.logical_clock + 1 if self.logical_clock < _LAST_ROUND else -_LAST_ROUND - 1
         self.proposal = electorate.first_proposal(self.logical_clock)
         return True
 

@@ -112,6 +112,23 @@ def test_zxid_and_round_of_those_with_a_leader_do_not_matter():
     assert has_quorum(votes, Vote(4, zxid(2, 1), 2, 2, FOLLOWING))
 
 
+def test_the_last_round_is_followed_by_another():
+    """Somebody says that it is in the last one, and all are; the next one begins, and can be told."""
+    ballot = ballot_of(2)
+    assert ballot.receive(1, looking(1, round=2**63 - 1))
+    assert ballot.logical_clock == 2**63 - 1
+    ballot.begin(electorate(2))
+    _, own = echo(ballot)
+    assert Notification.decode(own.encode()).election_epoch == ballot.logical_clock < 0
+    # Who is still in that one is met there.
+    assert ballot.receive(1, looking(1, round=2**63 - 1))
+    ballot.receive(*echo(ballot))
+    ballot.receive(1, looking(2, round=2**63 - 1))
+    assert ballot.timed_out() is False
+    assert ballot.winner is not None
+    assert ballot.winner.leader == 2
+
+
 def test_epochs_of_different_versions_do_not_matter():
     """testElectionWIthDifferentVersion."""
     votes = {
