@@ -223,6 +223,18 @@ class TestTruncating:
         assert path.name not in disk.listing(VERSION_2)
         assert appearance(recovered(disk).tree) == appearance(after(history, 23))
 
+    def test_to_the_very_snapshot(self) -> None:
+        """It stays, and is all that is needed where the logs from before it were purged."""
+        history, disk = History(11), directory()
+        history.run(20)
+        path = put_snapshot(disk, history)
+        history.run(20)
+        put_log(disk, history.txns[20:])
+        found = truncate(disk, history.txns[19].zxid)
+        assert appearance(found.tree) == appearance(after(history, 20))
+        assert path.name in disk.listing(VERSION_2)
+        assert appearance(recovered(disk).tree) == appearance(after(history, 20))
+
     def test_to_where_it_never_was(self) -> None:
         """Nothing is changed, and the leader must send all."""
         disk = directory()

@@ -78,7 +78,8 @@ class TestReplay:
         assert (found.transactions, found.mismatches) == (29, 0)
 
     @pytest.mark.parametrize(
-        "logs", [[(0, 40), (30, 60)], [(0, 20), (10, 40), (40, 60)], [(0, 50), (20, 60)]]
+        "logs",
+        [[(0, 40), (30, 60)], [(0, 20), (10, 40), (40, 60)], [(0, 50), (20, 60)], [(0, 60), (20, 40)]],
     )
     def test_logs_that_overlap(self, logs: list[tuple[int, int]]) -> None:
         """Apache's learners log once more what they get again: each transaction is applied once."""
@@ -103,6 +104,34 @@ class TestReplay:
         disk.put(VERSION_2 / f"snapshot.{begun:x}", b"".join(pieces))
         put_log(disk, history.txns)
         assert same(recovered(disk), history)
+
+    @pytest.mark.parametrize("wrong", [False, True])
+    def test_digests_behind_a_fuzzy_snapshot(self, wrong: bool) -> None:
+        """They are compared from where the snapshot's last node was written: before, they cannot fit."""
+        history, disk = History(8), directory()
+        digests: list[int] = []
+
+        def go_on(count: int) -> None:
+            for _ in range(count):
+                history.step()
+                digests.append(history.tree.digest.value())
+
+        go_on(100)
+        begun, pieces = history.tree.last_zxid, list[bytes]()
+        for piece in snapfile.write(history.tree, history.sessions, chunk_bytes=300):
+            pieces.append(piece)
+            go_on(3)
+        taken = len(digests) - 4  # the last piece tells the digest before it is given
+        go_on(5)
+        assert taken > 110
+        disk.put(VERSION_2 / f"snapshot.{begun:x}", b"".join(pieces))
+        path = put_log(disk, history.txns)
+        if wrong:
+            digests[taken] ^= 1
+        disk.put(path, log_bytes(history.txns, digests))
+        found = recovered(disk)
+        assert same(found, history)
+        assert found.mismatches == wrong
 
     def test_logs_that_the_snapshot_makes_needless_are_not_read(self) -> None:
         """They may be damaged, or partly gone: nothing depends on them."""
@@ -194,6 +223,16 @@ class TestTornTail:
         put_snapshot(disk, after(history, 0))
         put_log(disk, history.txns)
         disk.put(VERSION_2 / f"log.{history.zxid + 1:x}", log_bytes([]) + padding)
+        assert same(recovered(disk), history)
+
+    @pytest.mark.parametrize("name", [3, 5])
+    def test_a_log_without_entries_among_what_is_there(self, name: int) -> None:
+        """A copy perhaps that came to nothing: what its name tells of stands in another one."""
+        history, disk = History(2), directory()
+        history.run(5)
+        put_snapshot(disk, after(history, 0))
+        put_log(disk, history.txns)
+        disk.put(VERSION_2 / f"log.{history.txns[name - 1].zxid:x}", log_bytes([]))
         assert same(recovered(disk), history)
 
     def test_an_older_log_may_be_torn_where_the_next_one_goes_on(self) -> None:
