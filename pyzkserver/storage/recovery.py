@@ -107,6 +107,15 @@ def recover(
             " lose it. Bring the snapshots back; if there never were any (servers before 3.5.3 wrote none), start"
             " once with snapshot.trust.empty=true"
         )
+    if recovered.snapshot_zxid and not files and logs != snapshots:
+        # Not refused: so it is where a snapshot was restored, or came from a leader, and nothing was written since.
+        logger.warning(
+            "%s holds no logs, but %s a snapshot of zxid 0x%x: if anything was written after that, it is missing."
+            " Is the disk of the dataLogDir mounted?",
+            logs,
+            snapshots,
+            recovered.snapshot_zxid,
+        )
     _replay(disk, files, recovered, up_to)
     _judge_snapshot(recovered)
     return recovered

@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from pyzkserver.errors import ConfigError, PyzkserverError
 
-__all__ = ["DONE", "OF_OUTPUT", "UNUSABLE", "WRONG", "ToolError", "json_line", "run", "say"]
+__all__ = ["DONE", "OF_OUTPUT", "UNUSABLE", "WRONG", "ToolError", "json_line", "note_place", "run", "say"]
 
 DONE: Final = 0
 WRONG: Final = 1
@@ -56,6 +57,12 @@ def run(tool: str, words: Sequence[str]) -> int:
         return UNUSABLE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def note_place(error: BaseException, path: Path) -> None:
+    """An error of a write says what is wrong, and not where: now it does."""
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = str(path)
 
 
 def say(tool: str, message: str) -> None:

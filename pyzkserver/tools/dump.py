@@ -31,7 +31,15 @@ def main(words: Sequence[str]) -> int:
     options = _parse(words)
     if options.output is not None and options.output.is_dir():
         raise ToolError(f"{options.output} is a directory: name a file in it", UNUSABLE)
-    state = read_state(find_existing(options.where, options.log_dir))
+    directories = find_existing(options.where, options.log_dir)
+    state = read_state(directories)
+    if state.recovered.snapshot_zxid is None and not state.recovered.transactions:
+        # No server leaves that.  A backup of nothing should not look like one.
+        raise ToolError(
+            f"{directories.snapshots} holds neither snapshots nor logs: there is nothing to dump. If it is on a disk"
+            " of its own: is that mounted?",
+            UNUSABLE,
+        )
     for note in state.notes:
         say("dump", note)
     zxid = _last_zxid(state)

@@ -65,7 +65,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     only.add_argument("--session", type=_hex, metavar="ID", help="those of this session, such as 0x1000a")
     only.add_argument("--path", metavar="PATH", help="those about this node, or nodes below it")
     only.add_argument("--op", metavar="NAME", help="those of this kind, such as create or multi")
-    only.add_argument("--from", dest="first", type=_hex, metavar="ZXID", help="from this zxid on")
+    only.add_argument(
+        "--from", dest="first", type=_hex, metavar="ZXID", help="from this zxid on, such as 0x1a"
+    )
     only.add_argument("--to", dest="last", type=_hex, metavar="ZXID", help="up to this zxid")
     mend = parser.add_argument_group("repair")
     mend.add_argument("--repair", action="store_true", help="cut off what was not written whole at the end")

@@ -19,7 +19,7 @@ from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.logfile import HEADER_SIZE
 from pyzkserver.storage.recovery import log_files
 
-from .command import UNUSABLE, ToolError, json_line, say
+from .command import UNUSABLE, ToolError, json_line, note_place, say
 from .directories import LOCK, VERSION, read_log_bytes
 from .forms import counted, hex64
 from .logscan import Found, scan
@@ -190,20 +190,29 @@ def _replace(path: Path, plan: _Plan) -> Path:
         disk.rename(path, backup)
     else:
         aside = path.with_name(f"unfinished.{path.name}")
-        file = disk.create(aside)
-        position = 0
         try:
-            for piece in _mended(path, plan):
-                file.write(piece, position)
-                position += len(piece)
-            file.sync()
-        finally:
-            file.close()
-        be_like(aside, path, "log")
-        os.link(path, backup)
-        disk.rename(aside, path)
+            _write_mended(disk, aside, path, plan)
+            be_like(aside, path, "log")
+            os.link(path, backup)
+            disk.rename(aside, path)
+        except BaseException as error:
+            aside.unlink(missing_ok=True)  # the disk may be full
+            note_place(error, aside)
+            raise
     disk.sync_directory(path.absolute().parent)
     return backup
+
+
+def _write_mended(disk: RealDisk, aside: Path, path: Path, plan: _Plan) -> None:
+    file = disk.create(aside)
+    position = 0
+    try:
+        for piece in _mended(path, plan):
+            file.write(piece, position)
+            position += len(piece)
+        file.sync()
+    finally:
+        file.close()
 
 
 def _mended(path: Path, plan: _Plan) -> Iterator[bytes]:

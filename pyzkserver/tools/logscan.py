@@ -23,7 +23,7 @@ from pyzkserver.storage.logfile import (
 from pyzkserver.wire.jute import DecodeError
 
 from .command import UNUSABLE, ToolError
-from .directories import read_log_bytes
+from .directories import VERSION, read_log_bytes
 
 __all__ = ["Found", "check_is_log", "scan"]
 
@@ -44,7 +44,9 @@ def check_is_log(path: Path) -> None:
     """Raises ToolError for what is no log at all, and so not a damaged one either."""
     if path.is_dir():
         raise ToolError(
-            f"{path} is a directory: name the logs in it, such as {path}/version-2/log.*", UNUSABLE
+            f"{path} is a directory: name the logs in it, such as"
+            f" {path if path.name == VERSION else path / VERSION}/log.*",
+            UNUSABLE,
         )
     with path.open("rb") as file:
         head = file.read(8)

@@ -11,7 +11,7 @@ from pyzkserver.storage.datadir import homes
 from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.snapshots import write_snapshot
 
-from .command import DONE, WRONG, ToolError, say
+from .command import DONE, WRONG, ToolError, note_place, say
 from .directories import LOCK, Directories, find
 from .document import load, name_of
 from .dumpreader import Contents, NotADump, read
@@ -105,8 +105,13 @@ def _put_in_place(contents: Contents, target: Directories, compression: str, *, 
                 f" {' and '.join(map(str, occupied))} aside"
             )
         aside = _empty_directory(disk, target.snapshots.with_name(f"{target.snapshots.name}.restoring"))
-        written = write_snapshot(disk, aside, contents.tree, contents.sessions, compression)
-        _set_aside(occupied)
+        try:
+            written = write_snapshot(disk, aside, contents.tree, contents.sessions, compression)
+            _set_aside(occupied)
+        except BaseException as error:
+            _empty_directory(disk, aside).rmdir()  # the disk may be full
+            note_place(error, aside)
+            raise
         if target.snapshots.exists():
             target.snapshots.rmdir()
         aside.rename(target.snapshots)

@@ -11,17 +11,19 @@ from pyzkserver.state.acl import Acl
 from pyzkserver.state.transaction import Transaction
 from pyzkserver.storage import snapfile
 from pyzkserver.storage.logfile import HEADER_SIZE, read_entries
-from pyzkserver.storage.recovery import DataDirectoryError, Recovered
+from pyzkserver.storage.recovery import DataDirectoryError, Recovered, recover
 from pyzkserver.storage.snaplayout import DBID, FILE_HEADER, MAGIC, SNAPSHOT_VERSION, Ending, encode_ending
 from pyzkserver.wire.records import ACL, Id
 from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import CreateTxn, SetACLTxn
 
 from .directories import (
+    OTHER_DIR,
     VERSION_2,
     error_txn,
     log_bytes,
     new_disk,
+    new_tree,
     nothing,
     put_log,
     put_snapshot,
@@ -255,7 +257,9 @@ class TestTornTail:
             path = put_log(disk, history.txns)
             disk.put(path, disk.contents(path)[:-3])
             recovered(disk)
-            assert same(recovered(disk.crash(seed)), after(history, 4))
+            crashed = disk.crash(seed)
+            assert crashed.contents(path) == log_bytes(history.txns[:4])
+            assert same(recovered(crashed), after(history, 4))
 
 
 class TestDamage:
@@ -404,6 +408,23 @@ class TestSnapshots:
         assert "no snapshot" in message
         assert "snapshot.trust.empty=true" in message
         assert same(recovered(disk, trust_empty=True), reference)
+
+    @pytest.mark.parametrize("logs", [True, False])
+    def test_a_disk_that_is_not_mounted(self, logs: bool, caplog: pytest.LogCaptureFixture) -> None:
+        """A dataLogDir without logs beside a snapshot: it may be right, so it is told and not refused."""
+        history, disk = History(4), directory()
+        disk.make_directory(OTHER_DIR)
+        history.run(5)
+        put_snapshot(disk, history)
+        if logs:
+            put_log(disk, history.txns, OTHER_DIR)
+        found = recover(disk, VERSION_2, OTHER_DIR, new_tree)
+        assert same(found, history)
+        assert [f"{OTHER_DIR} holds no logs" in text for text in caplog.messages] == ([] if logs else [True])
+        caplog.clear()
+        if not logs:
+            assert same(recovered(disk), history)  # in one directory it is a snapshot that was restored
+            assert not caplog.messages
 
     def test_other_names_are_left_alone(self) -> None:
         """What is being written, copies, and whatever else lies there."""

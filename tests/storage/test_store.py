@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,24 @@ class holder:  # noqa: N801
 
 class TestEnds:
     """What is left behind, and by whom it is cleaned up."""
+
+    def test_every_file_that_was_opened_is_closed(self) -> None:
+        """The first snapshot, a torn log that is cut and written again, one that is rolled, a purge."""
+        disk = new_disk()
+        disk.make_directory(VERSION_2)
+        torn = log_bytes([error_txn(1), error_txn(2)])[:-1]
+        disk.put(VERSION_2 / "log.1", torn)
+
+        async def main(server: SimServer) -> None:
+            await write_one(server)
+
+        for _ in range(2):
+            server = serve(disk, main, snap_count=2, auto_purge_purge_interval=1, snapshot_trust_empty=True)
+        calls = [call.split() for call in server.host.disk.journal]
+        opened = Counter(name for what, name, *_ in calls if what in ("create", "open") and name != "to")
+        closed = Counter(name for what, name, *_ in calls if what == "close")
+        assert {"log.1", "unfinished.snapshot.1", "unfinished.write-test"} <= set(opened)
+        assert closed == opened
 
     def test_what_was_never_finished_is_deleted(self) -> None:
         """A server that is killed while it takes a snapshot leaves half of it; disks fill up that way."""

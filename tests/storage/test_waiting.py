@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,6 +181,41 @@ class TestSnapshots:
         most, found = at_ease.synced_at[-1] - at_ease.synced_at[0], disk.synced_at[-1] - disk.synced_at[0]
         assert found == pytest.approx(most * rests, abs=0.03)
 
+    @pytest.mark.parametrize("size_limit", [0, 10_000])
+    def test_when_one_is_due(self, size_limit: int) -> None:
+        """Somewhere between half of snapCount (or of snapSizeLimitInKb) and all of it, so that members take turns."""
+
+        async def main() -> set[int]:
+            begins = set()
+            for seed in range(50):
+                host, log = SimHost(Measured(), Random(seed)), SimpleNamespace(bytes_since_roll=0)
+                snapshotter = Snapshotter(
+                    large_tree(),
+                    SessionTable(2000, 1),
+                    log,  # type: ignore[arg-type]
+                    Measured(),
+                    host._new_worker("background"),
+                    host,
+                    VERSION_2,
+                    snap_count=1000,
+                    size_limit_bytes=size_limit,
+                    compression="",
+                )
+                for count in range(1002):
+                    log.appended_since_roll = 0 if size_limit else count
+                    log.bytes_since_roll = count * 10
+                    if snapshotter.due():
+                        begins.add(count)
+                        break
+                else:
+                    pytest.fail("it is never due")
+            return begins
+
+        begins = seeded_run(0, main)
+        assert 500 < min(begins) < 550
+        assert 950 < max(begins) <= 1000
+        assert len(begins) > 30
+
     @pytest.mark.parametrize("patience", [0.0001, 0.1])
     def test_a_role_that_ends_leaves_no_open_file(self, patience: float) -> None:
         """Nor one that is just being opened."""
@@ -233,6 +269,17 @@ class TestPurge:
                 for path in (VERSION_2 / "snapshot.0", log_files(disk, logs)[0][1]):
                     disk.put(path, disk.contents(path) + bytes(self.LARGE))
         return disk, history
+
+    @pytest.mark.parametrize("keep", [-1, 0, 2])
+    def test_three_snapshots_always_stay(self, keep: int) -> None:
+        """Whoever asks for fewer is refused before anything goes (``PurgeTxnLog``)."""
+        disk, _ = self.old_directory()
+        before = disk.listing(VERSION_2)
+        with pytest.raises(ValueError, match="too few to keep: 3 at least"):
+            next(purge_in_pieces(disk, VERSION_2, VERSION_2, keep))
+        with pytest.raises(ValueError, match="too few to keep: 3 at least"):
+            purge.purge(disk, VERSION_2, VERSION_2, keep)
+        assert disk.listing(VERSION_2) == before
 
     def test_large_files_go_piece_by_piece(self) -> None:
         """A piece at a time, and under a name that nobody reads, known to be theirs before they are cut."""

@@ -1,5 +1,6 @@
 """The tools in the hands of somebody in trouble: as root, through links, a second time after a first that failed."""
 
+import errno
 import json
 import os
 import stat
@@ -10,11 +11,16 @@ from typing import Any
 import pytest
 from storage.histories import History
 
-from pyzkserver.storage.disk import RealDisk
+from pyzkserver.storage.disk import RealDisk, RealFile
 
 from .helpers import Tool, fingerprint, log_bytes
 
 NOBODY = 65534
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -79,6 +85,15 @@ def test_an_older_dump_is_replaced_by_a_whole_one(
     assert done == [f"sync {file.stat().st_size}", "replace"]
 
 
+def test_a_dump_of_nothing(tool: Tool, tmp_path: Path) -> None:
+    """A disk that is not mounted: a backup of that must not look like one."""
+    (tmp_path / "data" / "version-2").mkdir(parents=True)
+    outcome = tool("dump", tmp_path / "data", "-o", tmp_path / "dump.json")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "holds neither snapshots nor logs" in outcome.err
+    assert os.listdir(tmp_path) == ["data"]
+
+
 # --- restore ------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +136,7 @@ def test_a_directory_that_cannot_be_set_aside(
         f"pyzkserver restore: {logs}: Device or resource busy\n",
     )
     assert before.items() <= fingerprint(tmp_path).items()
+    assert sorted(os.listdir(directory)) == ["pyzkserver.lock", "version-2"]
     monkeypatch.undo()
     assert tool("restore", "--force", dump_file, directory, logs.parent).status == 0
     assert tool("dump", directory, logs.parent).out == dump_file.read_text()
@@ -168,6 +184,36 @@ def test_what_root_repairs_is_the_servers(tool: Tool, directory: Path, history: 
     assert tool("log", "--repair", "--yes", log).status == 0
     found = log.stat()
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (NOBODY, NOBODY, 0o640)
+
+
+# --- a full disk --------------------------------------------------------------------------------------------
+
+
+def test_no_room_for_what_is_restored(
+    tool: Tool, directory: Path, dump_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there stays, and nothing half done takes the room that is left."""
+    before = fingerprint(directory)
+    monkeypatch.setattr(RealFile, "write", no_room)
+    outcome = tool("restore", "--force", dump_file, directory)
+    assert outcome.status == 2
+    assert outcome.err == f"pyzkserver restore: {directory}/version-2.restoring: No space left on device\n"
+    assert sorted(os.listdir(directory)) == ["pyzkserver.lock", "version-2"]
+    assert before.items() <= fingerprint(directory).items()
+
+
+def test_no_room_for_what_is_repaired(
+    tool: Tool, directory: Path, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Likewise."""
+    (log,) = (directory / "version-2").glob("log.*")
+    log.write_bytes(log_bytes(history.txns)[:-1])
+    before = fingerprint(directory)
+    monkeypatch.setattr(RealFile, "write", no_room)
+    outcome = tool("log", "--repair", "--yes", log)
+    assert outcome.status == 2
+    assert outcome.err.endswith(f"/unfinished.{log.name}: No space left on device\n")
+    assert fingerprint(directory) == before
 
 
 # --- links --------------------------------------------------------------------------------------------------
