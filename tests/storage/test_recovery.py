@@ -9,8 +9,15 @@ from sim.disk import SECTOR, PowerFailure, SimDisk
 
 from pyzkserver.state.acl import Acl
 from pyzkserver.state.transaction import Transaction
+from pyzkserver.state.tree import DataTree
 from pyzkserver.storage import snapfile
-from pyzkserver.storage.logfile import HEADER_SIZE, read_entries
+from pyzkserver.storage.logfile import (
+    HEADER_SIZE,
+    encode_transaction,
+    file_header,
+    frame_entry,
+    read_entries,
+)
 from pyzkserver.storage.recovery import DataDirectoryError, Recovered, recover
 from pyzkserver.storage.snaplayout import DBID, FILE_HEADER, MAGIC, SNAPSHOT_VERSION, Ending, encode_ending
 from pyzkserver.wire.records import ACL, Id
@@ -176,6 +183,22 @@ class TestReplay:
             True
         ]
         assert same(found, history)
+
+    @pytest.mark.parametrize("version", [1, 3])
+    def test_a_digest_of_another_kind_is_not_compared(self, version: int) -> None:
+        """Other versions count otherwise; a server with digest.enabled=false has none."""
+        history, disk = History(1), directory()
+        history.tree.last_zxid = history.zxid
+        put_snapshot(disk, history)
+        history.step()
+        path = put_log(disk, history.txns)
+        disk.put(path, log_bytes(history.txns, [77]))
+        assert recovered(disk).mismatches == 1
+        assert recover(disk, VERSION_2, VERSION_2, lambda: DataTree(digest_enabled=False)).mismatches == 0
+        payload = encode_transaction(history.txns[0], 77)
+        other = payload[:-12] + version.to_bytes(4) + payload[-8:]
+        disk.put(path, file_header() + frame_entry(other))
+        assert recovered(disk).mismatches == 0
 
 
 class TestTornTail:

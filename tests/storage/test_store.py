@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import trio
-from serving.talk import create, data_of, get, set_data
+from serving.talk import Event, Reply, children, create, data_of, delete, exists, get, names_of, set_data
 from sim.caller import Caller
 from sim.disk import SimDisk
 from sim.host import SimHost, seeded_run
@@ -26,6 +26,7 @@ from pyzkserver.storage import store
 from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.storage.recovery import DataDirectoryError
 from pyzkserver.storage.store import Store
+from pyzkserver.wire.requests import OpCode
 
 from .directories import OTHER_DIR, VERSION_2, error_txn, log_bytes, new_disk, nothing, serve
 
@@ -464,6 +465,76 @@ class TestFailure:
             assert not server.store.flushing()
 
         serve(new_disk(), main)
+
+    def test_nobody_hears_of_what_is_not_safe(self) -> None:
+        """No watcher, no other reader, no list of children; nor is a new session had, or an old one closed."""
+
+        async def main(server: SimServer) -> None:
+            writer, watcher, newcomer = Caller(server), Caller(server), Caller(server)
+            await writer.greet()
+            await watcher.greet()
+            await writer.write(create("/a"), create("/gone"), create("/mine", flags=1))
+            look = (get("/a"), exists("/b"), exists("/gone"), exists("/mine"), children("/"))
+            await watcher.ask(get("/a", True), exists("/b", True), exists("/gone", True), children("/", True))
+            before = [reply.body for reply in await watcher.ask(*look) if isinstance(reply, Reply)]
+            server.host.flusher.hold()
+            writer.send(set_data("/a", b"new"), create("/b"), delete("/gone"), (OpCode.CLOSE_SESSION, b""))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(newcomer.greet)
+                await trio.sleep(1)
+                assert server.store.flushing()
+                seen = await watcher.ask(*look)
+                assert [reply.body for reply in seen if isinstance(reply, Reply)] == before
+                assert len(seen) == len(look)
+                assert (writer.answers, newcomer.session_id) == ([], 0)
+                server.host.flusher.release()
+            assert newcomer.session_id
+            assert len(writer.answers) == 4
+            heard = [answer.path for answer in watcher.answers if isinstance(answer, Event)]
+            assert sorted(heard) == ["/", "/a", "/b", "/gone"]
+
+        serve(new_disk(), main)
+
+
+class TestSessions:
+    """They outlive the server that opened them."""
+
+    @pytest.mark.parametrize("end", ["stop", "die"])
+    @pytest.mark.parametrize("snap_count", [2, 100_000])
+    def test_resumed_within_the_timeout_and_not_after(self, end: str, snap_count: int) -> None:
+        """From the log, and from a snapshot; counted from the start, for nobody could be heard before it."""
+        known: dict[str, Caller] = {}
+
+        async def before(server: SimServer) -> None:
+            for name in ("back", "late", "closed"):
+                known[name] = caller = Caller(server)
+                await caller.greet(timeout=4000)
+                await caller.write(create(f"/{name}", flags=1))
+            await known["closed"].write((OpCode.CLOSE_SESSION, b""))
+            await trio.sleep(2)  # a snapshot is taken, if one is due
+
+        async def come(server: SimServer, name: str) -> bool:
+            old = known[name]
+            return await Caller(server).greet(4000, session_id=old.session_id, password=old.password)
+
+        async def after(server: SimServer) -> None:
+            reader = Caller(server)
+            await reader.greet()
+            assert {"back", "late"} <= set(names_of((await reader.ask(children("/")))[0]))
+            await trio.sleep(3)
+            assert await come(server, "back")
+            assert not await come(server, "closed")
+            await trio.sleep(2)
+            reader = Caller(server)
+            await reader.greet()
+            assert not await come(server, "late")
+            names = set(names_of((await reader.ask(children("/")))[0]))
+            assert "back" in names
+            assert not {"late", "closed"} & names
+
+        disk = serve(new_disk(), before, end=end, snap_count=snap_count).host.disk
+        assert len(disk.listing(VERSION_2)) > (2 if snap_count == 2 else 1)
+        serve(disk.kill(), after, skew=60)  # the simulated clock begins anew, and a real one does not
 
 
 class TestDurableFromTheStart:
