@@ -111,7 +111,7 @@ def _configuration(options: argparse.Namespace) -> Any:
     overrides: dict[str, object] = {}
     zoo_cfg: Path | None = None
     if len(words) == 1:
-        zoo_cfg = Path(words[0])
+        zoo_cfg = _zoo_cfg(words[0])
     elif words:
         overrides = _server_main_words(words)
     else:
@@ -138,6 +138,30 @@ def _configuration(options: argparse.Namespace) -> Any:
     return load(zoo_cfg, properties, overrides)
 
 
+def _zoo_cfg(word: str) -> Path:
+    """The file of that name.  Raises ConfigError for what looks like something else, and is no file."""
+    file = Path(word)
+    if not file.exists():
+        if word.isdecimal():
+            raise ConfigError(
+                f"{word}: a port alone is --port {word}; with a directory for the data, {word} DATADIR"
+            )
+        _refuse_misspelt(word)
+    elif file.is_dir():
+        raise ConfigError(
+            f"{word} is a directory: name a zoo.cfg in it, or to keep the data there: pyzkserver 2181 {word}"
+        )
+    return file
+
+
+def _refuse_misspelt(word: str) -> None:
+    """Raises ConfigError for what was meant to be a command."""
+    import difflib
+
+    if meant := difflib.get_close_matches(word, [*_TOOLS, "ensemble"], n=1, cutoff=0.7):
+        raise ConfigError(f"{word} is no file, and no command – did you mean {meant[0]}?")
+
+
 def _property(text: str) -> tuple[str, str]:
     # As with Java, -Dkey alone gives the empty string.
     key, _, value = text.partition("=")
@@ -148,6 +172,8 @@ def _server_main_words(words: list[str]) -> dict[str, object]:
     """``PORT DATADIR [TICKTIME [MAXCNXNS]]`` (``ServerConfig.parse``)."""
     if not 2 <= len(words) <= 4:
         raise ConfigError(f"{len(words)} words: give a zoo.cfg, or PORT DATADIR [TICKTIME [MAXCNXNS]]")
+    if not words[0].isdecimal():
+        _refuse_misspelt(words[0])
     names = ("client_port", "tick_time", "max_client_cnxns")
     numbers = [words[0], *words[2:]]
     values: dict[str, object] = {"data_dir": Path(words[1])}

@@ -20,11 +20,14 @@ __all__ = ["run"]
 
 _DESCRIPTION = """\
 Starts a local ensemble of ZooKeeper servers, each a process of its own, and tells who leads whenever that changes.
-Members that end are not started again: kill one (its pid is shown) to see the others go on.
+Members that end are not started again: kill one (its pid is shown) to see the others go on.  How to start it
+again in another terminal is shown then.
 """
 
 _LOOK = 0.2  # seconds between two looks at the members
 _WORD_TIMEOUT = 1.0
+_MOST_MEMBERS = 255
+"""One byte tells whose session it is, and no member is number 0."""
 
 
 class _Seen(NamedTuple):
@@ -39,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     with contextlib.ExitStack() as stack:
         if options.data_dir is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyzkserver-")))
+            directory = Path(stack.enter_context(_temporary_directory()))
         else:
             directory = options.data_dir
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,6 +62,11 @@ def run(arguments: Sequence[str]) -> int:
         words = ensemble.last_words()  # before a temporary directory is gone
     print(f"pyzkserver ensemble: all members have ended; what they said last:\n{words}", file=sys.stderr)
     return 1
+
+
+def _temporary_directory() -> "tempfile.TemporaryDirectory[str]":
+    """A member that was started again by hand may still write there when it is removed."""
+    return tempfile.TemporaryDirectory(prefix="pyzkserver-", ignore_cleanup_errors=True)
 
 
 def _stop(number: int, frame: object) -> None:
@@ -93,6 +101,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("an ensemble has 2 voting members at least; 3 or 5 are usual")
     if options.observers < 0:
         parser.error(f"--observers {options.observers}: there are 0 or more")
+    if options.size + options.observers > _MOST_MEMBERS:
+        parser.error(
+            f"{options.size + options.observers} members: there may be {_MOST_MEMBERS}, as session ids begin with a"
+            " member's number"
+        )
     if options.tick_time < 1:
         parser.error(f"--tick-time {options.tick_time}: a tick has a millisecond at least")
     highest = 65_536 - options.size - options.observers
@@ -122,7 +135,12 @@ class _LocalEnsemble:
     def _lock(self) -> None:
         """Have the directory to itself.  Raises OSError where it, or that of a member, is in use."""
         disk = RealDisk()
-        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"--data-dir {self._directory}: {error.strerror}. It must be a directory, or one that can be made"
+            ) from None
         members = [self._directory / str(sid) / "data" for sid in range(1, self._count + 1)]
         with contextlib.ExitStack() as seen:
             for each in (self._directory, *filter(Path.is_dir, members)):
@@ -149,7 +167,7 @@ class _LocalEnsemble:
             home = self._directory / str(sid)
             (home / "data").mkdir(parents=True, exist_ok=True)
             (home / "data" / "myid").write_text(f"{sid}\n")
-            zoo_cfg = home / "zoo.cfg"
+            zoo_cfg = self._zoo_cfg(sid)
             zoo_cfg.write_text(
                 f"tickTime={self._tick_time}\ninitLimit=10\nsyncLimit=5\ndataDir={home / 'data'}\n"
                 f"4lw.commands.whitelist=*\n{lines}"
@@ -177,7 +195,7 @@ class _LocalEnsemble:
                 f"{self._count} members; their data and logs are in {self._directory} ({kept}).",
                 f'  kazoo:  KazooClient("{self.hosts}")',
                 f"  zkCli:  zkCli.sh -server {self.hosts}",
-                "  stop:   Ctrl-C",
+                "  stop:   Ctrl-C" if sys.stdin.isatty() else "  stop:   SIGTERM",
             ]
         )
 
@@ -192,12 +210,14 @@ class _LocalEnsemble:
     def views(self) -> Iterator[str]:
         """What the members do, whenever that has changed; ends when all have ended."""
         shown: list[str] = []
-        while any(process.poll() is None for process in self._processes):
+        while True:
             seen = [self._look(sid) for sid in range(1, self._count + 1)]
             modes = [one.mode for one in seen]
             if modes != shown:
                 shown = modes
                 yield self._view(seen)
+            if all(mode == "ended" for mode in modes):
+                return
             time.sleep(_LOOK)
 
     def _view(self, seen: list[_Seen]) -> str:
@@ -206,17 +226,22 @@ class _LocalEnsemble:
         rows = [f"{time.strftime('%H:%M:%S')}  {headline}"]
         for sid, one in enumerate(seen, 1):
             port, pid = _port_of(self._clients[sid - 1]), self._processes[sid - 1].pid
-            rows.append(f"  {sid}  127.0.0.1:{port:<5}  {one.mode:<10} {one.zxid:<14} pid {pid}")
+            who = f"pid {pid}"
+            if one.mode == "ended":
+                who = f"was pid {pid}; to start it again: pyzkserver {self._zoo_cfg(sid)}"
+            elif self._processes[sid - 1].poll() is not None:
+                who = "started by hand"
+            rows.append(f"  {sid}  127.0.0.1:{port:<5}  {one.mode:<10} {one.zxid:<14} {who}")
         return "\n".join(rows)
 
+    def _zoo_cfg(self, sid: int) -> Path:
+        return self._directory / str(sid) / "zoo.cfg"
+
     def _look(self, sid: int) -> _Seen:
-        if self._processes[sid - 1].poll() is not None:
+        said = _srvr(_port_of(self._clients[sid - 1]))
+        if not said and self._processes[sid - 1].poll() is not None:
             return _Seen("ended", "")
-        lines = dict(
-            line.split(": ", 1)
-            for line in _srvr(_port_of(self._clients[sid - 1])).splitlines()
-            if ": " in line
-        )
+        lines = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
         return _Seen(lines.get("Mode", "looking"), lines.get("Zxid", ""))
 
     def stop(self) -> None:

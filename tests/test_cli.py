@@ -119,6 +119,10 @@ def test_the_words_of_apaches_server(
         (["--tick-time", "0"], ["tick_time", "from 1 to"]),
         (["-Dzookeeper.maxCnxns=many"], ["zookeeper.maxCnxns", "many", "whole number"]),
         (["/no/such/zoo.cfg"], ["/no/such/zoo.cfg", "cannot be read", "No such file"]),
+        (["2199"], ["2199: a port alone is --port 2199"]),
+        (["/"], ["/ is a directory", "pyzkserver 2181 /"]),
+        (["ensembel", "3"], ["did you mean ensemble?"]),
+        (["snapshots"], ["snapshots is no file, and no command", "did you mean snapshot?"]),
     ],
 )
 def test_words_that_cannot_be_used(
@@ -388,7 +392,8 @@ def test_quiet(command: Callable[..., Command]) -> None:
 
 
 def test_an_ensemble_with_one_command() -> None:
-    """Each member is a process; it is told who leads, also after the leader was killed; SIGINT stops them all."""
+    """Each member is a process; it is told who leads, also after the leader was killed, and how that is
+    started again; SIGINT stops them all."""
     command = [sys.executable, "-m", "pyzkserver", "ensemble", "3", "--port", "0", "--tick-time", "200"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -406,6 +411,13 @@ def test_an_ensemble_with_one_command() -> None:
             os.kill(int(led[2]), signal.SIGKILL)
             again = until(rf"member ((?!{led[1]})\d) leads\n(?s:.*) ended .*pid {led[2]}\b")
             pids = {int(pid) for pid in re.findall(r"pid (\d+)", again.string)}
+            zoo_cfg = re.search(r"to start it again: pyzkserver (\S+)", again.string)
+            assert zoo_cfg is not None
+            with subprocess.Popen([sys.executable, "-m", "pyzkserver", "-q", zoo_cfg[1]]) as by_hand:
+                try:
+                    until(r"(follower|leader) .*started by hand")
+                finally:
+                    by_hand.kill()
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 0
@@ -473,6 +485,7 @@ def test_a_second_ensemble_on_a_directory(tmp_path: Path, capsys: pytest.Capture
         (["2", "--observers", "-1"], "--observers -1"),
         (["--tick-time", "0"], "--tick-time 0"),
         (["1"], "2 voting members"),
+        (["255", "--observers", "1"], "256 members: there may be 255"),
     ],
 )
 def test_ensembles_that_there_cannot_be(
@@ -483,6 +496,13 @@ def test_ensembles_that_there_cannot_be(
         ensemble.run(words)
     assert ended.value.code == 2
     assert named in capsys.readouterr().err
+
+
+def test_a_data_directory_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says which option, and what is asked of it."""
+    (tmp_path / "file").touch()
+    assert ensemble.run(["3", "--port", "0", "--data-dir", str(tmp_path / "file")]) == 1
+    assert f"--data-dir {tmp_path / 'file'}: File exists. It must be a directory" in capsys.readouterr().err
 
 
 def test_when_all_members_end_it_is_said_why(tmp_path: Path) -> None:
