@@ -161,6 +161,9 @@ class Config:
                 self._note(name, f"is raised from {given} to {value}")
             if key.note:
                 self._note(name, key.note)
+        for name in ("data_dir", "data_log_dir"):
+            if str(getattr(self, name)).startswith("~"):
+                self._note(name, "begins with ~, which a shell replaces; here it is a directory of that name")
         self._fill_in()
         self._check_combinations()
 

@@ -599,6 +599,14 @@ def test_ttl_nodes_limit_the_server_id():
     )
 
 
+def test_a_home_directory_that_is_none(zoo_cfg):
+    """A shell replaces ~, and nobody else does: data would go where nobody looks for it."""
+    said = "begins with ~, which a shell replaces; here it is a directory of that name"
+    assert load(zoo_cfg(*ADDRESS, "dataDir=~/data")).notes == (f"zoo.cfg:3: dataDir {said}",)
+    assert f"data_log_dir {said}" in Config(data_dir=Path("/data"), data_log_dir=Path("~/log")).notes
+    assert Config(data_dir=Path("/~/data")).notes == ()
+
+
 def test_numbers_below_a_minimum_are_raised_with_a_note(zoo_cfg):
     path = zoo_cfg(*ADDRESS, "autopurge.snapRetainCount=1", "maxClientCnxns=-1")
     config = load(path, {"zookeeper.snapCount": "1", "zookeeper.commitLogCount": "5"})

@@ -110,7 +110,9 @@ def _take_my_id(reading: Reading, overrides: Mapping[str, object]) -> int:
     try:
         sid = parse_integer("".join(text).strip())
     except ValueError:
-        raise ConfigError(f"{path}: {''.join(text)!r} is not a number") from None
+        raise ConfigError(
+            f"{path}: {''.join(text)!r} is not a number: write this member's there, the N of its server.N line"
+        ) from None
     reading.values["server_id"] = sid
     reading.origins["server_id"] = Origin(str(path), str(sid))
     return sid

@@ -41,7 +41,7 @@ class Assertions(Views):
             time.sleep(_LOOK_AGAIN)
         return value
 
-    def assert_tree(self, expected: Tree, path: str = "/", *, within: float = 0.0) -> None:
+    def assert_tree(self, expected: "Tree", path: str = "/", *, within: float = 0.0) -> None:
         """Below ``path`` there is what ``expected`` says (paths relative to it), and nothing else.
 
         Data of ``path`` itself is compared where ``expected`` has it, under "".

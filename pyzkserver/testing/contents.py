@@ -72,6 +72,7 @@ class State:
         return f"<State: {shown}, up to zxid {self.nodes.last_zxid:#x}>"
 
 
+# Quoted where users see it, so that help() shows the name and not what it stands for.
 Contents: TypeAlias = Tree | State | str | os.PathLike[str]
 """A mapping; a state that was kept; or the path of a .json or .yaml file, a snapshot, or a data directory."""
 

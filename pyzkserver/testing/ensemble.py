@@ -65,7 +65,7 @@ class Ensemble(Formation):
         size: int = 3,
         *,
         observers: int = 0,
-        tree: Contents | None = None,
+        tree: "Contents | None" = None,
         data_dir: str | Path | None = None,
         **settings: Any,
     ) -> None:

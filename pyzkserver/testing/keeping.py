@@ -50,7 +50,7 @@ class Keeping(Control):
 
     # single nodes
 
-    def put(self, tree: Tree) -> None:
+    def put(self, tree: "Tree") -> None:
         """Create these nodes, or set their data where they exist, as somebody would who may do everything.
 
         Watchers are told.  Raises ZooKeeperError where a node cannot be, with its path; those before it are there.
@@ -87,7 +87,7 @@ class Keeping(Control):
         sessions = {each.id: each.timeout for each in replica.sessions.by_id.values() if not each.closing}
         return State(Savepoint(replica.tree), sessions)
 
-    def restore(self, contents: Contents, *, keep: object | Iterable[object] = ()) -> None:
+    def restore(self, contents: "Contents", *, keep: object | Iterable[object] = ()) -> None:
         """Make a server in memory hold this and nothing else: a snapshot, or whatever it could begin with.
 
         Afterwards exactly the sessions of that state exist, and those of ``keep`` (kazoo clients or session ids) that

@@ -55,7 +55,7 @@ class Server(Restarting, Assertions, Disturbed):
     """
 
     def __init__(
-        self, config: Config | None = None, *, tree: Contents | None = None, **settings: Any
+        self, config: Config | None = None, *, tree: "Contents | None" = None, **settings: Any
     ) -> None:
         if config is not None and settings:
             raise TypeError("give Server either a Config or keyword arguments, not both")
