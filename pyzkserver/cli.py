@@ -4,6 +4,7 @@ If its first word is the name of a tool, it is that tool, of which nothing is kn
 """
 
 import argparse
+import io
 import logging
 import signal
 import sys
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 after a stop that was asked for, 2 for a configuration
     that cannot be used, 1 for what else keeps it from serving.  The tools have their own."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding is
     if arguments and arguments[0] in _TOOLS:
         from .tools import command
 

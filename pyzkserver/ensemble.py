@@ -15,6 +15,7 @@ from typing import NamedTuple
 from .serving.port import reserve
 from .storage.datadir import LOCK_FILE
 from .storage.disk import RealDisk
+from .terminal import how_to_stop
 
 __all__ = ["run"]
 
@@ -195,7 +196,7 @@ class _LocalEnsemble:
                 f"{self._count} members; their data and logs are in {self._directory} ({kept}).",
                 f'  kazoo:  KazooClient("{self.hosts}")',
                 f"  zkCli:  zkCli.sh -server {self.hosts}",
-                "  stop:   Ctrl-C" if sys.stdin.isatty() else "  stop:   SIGTERM",
+                f"  stop:   {how_to_stop()}",
             ]
         )
 

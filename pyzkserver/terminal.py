@@ -12,7 +12,7 @@ from ._version import __version__
 from .config import Config
 from .server import RunningServer, serve
 
-__all__ = ["run"]
+__all__ = ["how_to_stop", "run"]
 
 logger = logging.getLogger("pyzkserver")
 
@@ -40,7 +40,7 @@ async def _serve(config: Config, quiet: bool, until_eof: bool) -> None:
             # What is here now stays: a collector that looks through a million znodes takes a third of a second.
             gc.freeze()
             if not quiet:
-                print(_greeting(config, running), flush=True)
+                _greet(_greeting(config, running))
             async for number in signals:
                 logger.info("%s: stopping", signal.Signals(number).name)
                 break
@@ -49,7 +49,7 @@ async def _serve(config: Config, quiet: bool, until_eof: bool) -> None:
 
 async def _stop_at_eof(scope: trio.CancelScope) -> None:
     """Whoever holds the other end of the pipe need not live to say so."""
-    while True:
+    while sys.stdin is not None:
         try:
             await trio.lowlevel.wait_readable(sys.stdin.fileno())
         except PermissionError:
@@ -58,6 +58,21 @@ async def _stop_at_eof(scope: trio.CancelScope) -> None:
             break
     logger.info("standard input has ended: stopping")
     scope.cancel()
+
+
+def _greet(text: str) -> None:
+    """Where nobody can read it the server serves all the same."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        logger.warning("cannot write to standard output: %s", error.strerror)
+        # What is left in the buffer would be tried again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def how_to_stop() -> str:
+    """What stops a command that runs here; it may have no standard input at all."""
+    return "Ctrl-C" if sys.stdin is not None and sys.stdin.isatty() else "SIGTERM"
 
 
 def _greeting(config: Config, running: RunningServer) -> str:
@@ -70,6 +85,6 @@ def _greeting(config: Config, running: RunningServer) -> str:
             f"pyzkserver {__version__} is ready on {hosts}; {kept}.",
             f'  kazoo:  KazooClient("{hosts}")',
             f"  zkCli:  zkCli.sh -server {hosts}",
-            "  stop:   Ctrl-C" if sys.stdin.isatty() else "  stop:   SIGTERM",
+            f"  stop:   {how_to_stop()}",
         ]
     )

@@ -388,6 +388,52 @@ def test_quiet(command: Callable[..., Command]) -> None:
     assert log.count("\n") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_where_nobody_can_read_the_greeting() -> None:
+    """The reader of a pipe is gone, or the disk is full: the server serves all the same, and ends as ever."""
+    command = [sys.executable, "-m", "pyzkserver", "--port", "0"]
+    with (
+        open("/dev/full", "w") as full,
+        subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stderr is not None
+        assert "cannot write to standard output: No space left" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read().count("\n") == 1
+
+
+def test_without_a_standard_input() -> None:
+    """Some of those who start services close it: then there is no Ctrl-C, and nothing to wait for the end of."""
+
+    def closed(*options: str) -> "subprocess.Popen[str]":
+        line = f'exec "{sys.executable}" -m pyzkserver --port 0 {" ".join(options)} <&-'
+        return subprocess.Popen(
+            ["sh", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    with closed() as process:
+        assert process.stdout is not None
+        assert any("stop:   SIGTERM" in said for said in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    with closed("--until-eof") as process:
+        assert process.stdout is not None
+        assert any("standard input has ended" in said for said in process.stdout)
+        assert process.wait(PATIENCE) == 0
+
+
+def test_help_in_any_encoding() -> None:
+    """What a terminal has no character for is written otherwise."""
+    command = [sys.executable, "-m", "pyzkserver", "--help"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pyzkserver log FILE\\u2026" in done.stdout
+
+
 # --- a local ensemble ---------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import io
 import json
 import os
 import signal
@@ -35,8 +34,6 @@ class ToolError(PyzkserverError):
 
 def run(tool: str, words: Sequence[str]) -> int:
     """Run a tool with the words after its name; returns the exit status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding is
     module = importlib.import_module(f"{__package__}.{tool}")
     try:
         status = int(module.main(words))
