@@ -121,7 +121,7 @@ class _LocalEnsemble:
     """The processes of the members, each with a zoo.cfg, a data directory and a log file in ``directory``."""
 
     def __init__(self, options: argparse.Namespace, directory: Path) -> None:
-        self._directory = directory
+        self._directory = directory.absolute()  # whoever starts a member again may be elsewhere
         self._tick_time = options.tick_time
         self._size = options.size
         self._count = options.size + options.observers

@@ -158,8 +158,9 @@ async def serve(
 
     ``await nursery.start(serve, config)`` returns a RunningServer once clients are really served.  Raises
     PortUnavailable where the client port cannot be had, DataDirectoryError where the data directory cannot be
-    used, and StorageFailed when the disk refuses to keep a transaction.
+    used, StorageFailed when the disk refuses to keep a transaction, and RuntimeError outside a Trio loop.
     """
+    _check_loop()
     config = config or Config()
     host = host or Host()
     for note in config.notes:
@@ -180,6 +181,15 @@ async def serve(
         await _serve(service_type(config, replica, host), store, task_status)
     finally:
         store.close()
+
+
+def _check_loop() -> None:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        raise RuntimeError(
+            "serve() runs in a Trio loop; asyncio, and code without a loop, takes pyzkserver.Server()"
+        ) from None
 
 
 async def _serve_member(service: Service, task_status: trio.TaskStatus[RunningServer]) -> None:

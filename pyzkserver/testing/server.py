@@ -102,6 +102,10 @@ class Server(Restarting, Assertions, Disturbed):
         """
         if self._loop is None or self._parent:
             return
+        if self.in_its_thread:
+            raise RuntimeError(
+                "a server cannot be stopped in its own thread, which would then wait for itself"
+            )
         over = threading.Event()
         self._stop(over.set)
         over.wait()

@@ -31,6 +31,14 @@ def run_in_asyncio(main: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
+def test_serve_is_for_trio() -> None:
+    """Where there is another loop it says so, and what to take there."""
+    with pytest.raises(
+        RuntimeError, match=r"serve\(\) runs in a Trio loop; asyncio, .*takes pyzkserver.Server"
+    ):
+        asyncio.run(pyzkserver.serve(pyzkserver.Config(client_port=0)))
+
+
 RUNNERS = [run_in_trio, run_in_asyncio]
 
 

@@ -106,8 +106,10 @@ def test_reset_knows_what_there_was_at_first() -> None:
 
 def test_not_in_its_own_thread(server: pyzkserver.Server) -> None:
     """It would wait for itself."""
-    with pytest.raises(RuntimeError, match="its own thread"):
-        server.run(server.restart)
+    for end in (server.restart, server.stop):
+        with pytest.raises(RuntimeError, match="its own thread"):
+            server.run(end)
+    assert server.is_running
 
 
 def test_a_failure_in_the_block(server: pyzkserver.Server) -> None:
