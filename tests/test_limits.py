@@ -23,10 +23,15 @@ from serving.talk import (
     packet,
     packets,
     set_data,
+    sync,
 )
 
+from pyzkserver.errors import ErrorCode
+from pyzkserver.replica.replica import Proposal
 from pyzkserver.serving import connection as connection_module
 from pyzkserver.serving import plain, writes
+from pyzkserver.serving.under_way import APIECE
+from pyzkserver.state.transaction import Applied
 from pyzkserver.wire.requests import AddWatchRequest, OpCode, SetWatches
 
 
@@ -227,7 +232,8 @@ def test_bytes_that_wait_for_the_log() -> None:
     connection, answered = client.connection, 0
     while answered < len(calls):
         under_way = sum(
-            len(request.encode()) for _, request in calls[answered : answered + connection.lane.writes]
+            len(request.encode()) + APIECE
+            for _, request in calls[answered : answered + connection.lane.writes]
         )
         assert connection.bytes_under_way == under_way < writes.MOST_BYTES_UNDER_WAY + 2 * size
         if answered + connection.lane.writes < len(calls):
@@ -236,6 +242,201 @@ def test_bytes_that_wait_for_the_log() -> None:
         answered += len(client.take_answers())
     assert not connection.paused
     assert connection.bytes_under_way == 0
+
+
+class Feeder:
+    """A client that has much to say: as long as it is read from, the data plane reads 64 KiB of it at a time."""
+
+    def __init__(self, client: Client, calls: list[Call]) -> None:
+        self.client, self.connection = client, client.connection
+        self.unsent = packets(calls)
+        self.expected = len(calls)
+        self.heard: list[Reply | Event] = []
+
+    def say(self) -> None:
+        while self.unsent and not self.connection.paused and not self.client.ended:
+            data, self.unsent = self.unsent[:65536], self.unsent[65536:]
+            self.client.send(data)
+
+    def hear(self) -> None:
+        self.heard += self.client.take_answers()
+
+
+def test_bytes_of_quick_writes_that_wait_for_the_log() -> None:
+    """MOST_BYTES_UNDER_WAY: they are bounded in the same way, though many of them are one entry in the lane."""
+    desk = Desk(held=True)
+    client = desk.client()
+    client.send(packet(0, *create("/a")))
+    desk.flush()
+    client.take()
+    size = 20_000
+    feeder, connection = Feeder(client, [set_data("/a", bytes(size))] * 500), client.connection
+    while len(feeder.heard) < feeder.expected:
+        feeder.say()
+        count = connection.lane.writes
+        assert size * count < connection.bytes_under_way < (size + 2 * APIECE) * count
+        assert connection.bytes_under_way < writes.MOST_BYTES_UNDER_WAY + 65536 + size
+        assert connection.paused or len(feeder.heard) + count == feeder.expected
+        desk.flush(5)
+        feeder.hear()
+    assert not connection.paused
+    assert connection.bytes_under_way == desk.service.under_way.bytes == 0
+
+
+class Crowd:
+    """Forty clients that send a hundred writes each; there is room for fifty at once."""
+
+    SIZE, EACH, MOST = 10_000, 100, 500_000
+
+    def __init__(self, path: str) -> None:
+        self.desk = desk = Desk(held=True)
+        self.under_way = desk.service.under_way
+        self.under_way.most = self.MOST
+        for call in (create("/a"), create("/a/b")):
+            desk.client().send(packet(0, *call))
+            desk.flush()
+        self.feeders = [
+            Feeder(desk.client(), [create(f"{path}/{n}-{m}", bytes(self.SIZE)) for m in range(self.EACH)])
+            for n in range(40)
+        ]
+        self.say()
+
+    def say(self) -> None:
+        for feeder in self.feeders:
+            feeder.say()
+
+    def until_answered(self) -> None:
+        """One write after the other becomes safe, until all are, and were answered in their order."""
+        while any(len(feeder.heard) < self.EACH for feeder in self.feeders):
+            assert self.under_way.bytes < self.MOST + 65536 + self.SIZE
+            assert self.desk.log.held, "nothing is under way, and somebody waits"
+            self.desk.flush(1)
+            for feeder in self.feeders:
+                feeder.hear()
+            self.say()
+        for feeder in self.feeders:
+            told = [(answer.xid, answer.err) for answer in feeder.heard if isinstance(answer, Reply)]
+            assert told == [(xid, 0) for xid in range(1, self.EACH + 1)]
+            assert not feeder.connection.paused
+        assert (self.under_way.bytes, self.under_way.full) == (0, False)
+
+
+PATHS = pytest.mark.parametrize("path", ["", "/a/b"], ids=["plain", "quick"])
+
+
+@PATHS
+def test_all_writes_of_a_server(path: str) -> None:
+    """UnderWay.most: beyond it no client's writes are taken in; all are done, and each client's in their order."""
+    crowd = Crowd(path)
+    assert all(feeder.connection.paused for feeder in crowd.feeders)
+    crowd.until_answered()
+
+
+def test_who_only_reads_or_leaves_needs_no_room() -> None:
+    """UnderWay.most: sessions begin and end, and reads and pings are answered, however much is under way."""
+    crowd = Crowd("")
+    desk = crowd.desk
+    assert crowd.under_way.full
+    other = desk.connection()
+    other.send(hello())
+    assert crowd.under_way.full
+    desk.flush()
+    crowd.say()
+    other.take_welcome()
+    assert crowd.under_way.full
+    assert other.ask(PING) == [Reply(-2, desk.tree.last_zxid, 0)]
+    assert data_of(other.say(get("/a"))) == b""
+    other.send(packet(9, *CLOSE))
+    desk.flush()
+    assert other.ended
+
+
+def test_who_is_gone_is_waited_for_no_more() -> None:
+    """UnderWay: what it had under way takes its room until it is done, and nobody in line is forgotten."""
+    crowd = Crowd("")
+    gone, crowd.feeders = crowd.feeders[::2], crowd.feeders[1::2]
+    before = crowd.under_way.bytes
+    for feeder in gone:
+        feeder.client.hang_up()
+    assert crowd.under_way.bytes == before
+    crowd.until_answered()
+
+
+def test_what_is_never_decided_takes_no_room_later() -> None:
+    """UnderWay: a member leaves its role with writes under way; in its next one all of its room is free."""
+    crowd = Crowd("")
+    service, before = crowd.desk.service, crowd.under_way
+    service.stop_serving()
+    crowd.desk.settle()
+    assert all(feeder.client.ended for feeder in crowd.feeders)
+    service.start_serving(crowd.desk.replica)
+    assert service.under_way is not before
+    assert (service.under_way.bytes, service.under_way.full) == (0, False)
+    client = crowd.desk.client()  # whose session is committed behind all of that
+    assert (service.under_way.bytes, before.bytes) == (0, 0)
+    assert data_of(client.say(get("/a"))) == b""
+
+
+def test_what_cannot_be_asked_for_takes_no_room() -> None:
+    """UnderWay: a defect that ends a connection does not cost all others a little of their room."""
+    desk = Desk(held=True)
+    client = desk.client()
+
+    class Broken:
+        def __getattr__(self, name: str) -> object:
+            return getattr(role, name)
+
+        def submit(self, proposal: object) -> None:
+            raise RuntimeError
+
+    role, desk.replica.role = desk.replica.role, Broken()  # type: ignore[assignment]
+    with pytest.raises(RuntimeError):
+        client.send(packet(1, *create("/b")))
+    assert desk.service.under_way.bytes == client.connection.bytes_under_way == 0
+
+
+class Asking:
+    """The role of a learner whose leader takes its time."""
+
+    asks_elsewhere, read_only = True, False
+
+    def __init__(self) -> None:
+        self.asked: list[Proposal] = []
+
+    def submit(self, proposal: Proposal) -> None:
+        self.asked.append(proposal)
+
+
+@pytest.mark.parametrize("err", [0, ErrorCode.NO_NODE])
+def test_nothing_is_taken_in_behind_a_close(err: int) -> None:
+    """Not either when what came before it is done: a learner does not know yet that its leader will close it."""
+    desk = Desk(held=True)
+    client = desk.client()
+    desk.replica.role = role = Asking()  # type: ignore[assignment]
+    client.send(packets([delete("/b"), CLOSE, delete("/c")]))
+    client.connection.committed(role.asked[0], Applied(OpCode.DELETE, err))
+    desk.settle()
+    assert [proposal.op for proposal in role.asked] == [OpCode.DELETE, OpCode.CLOSE_SESSION]
+    client.connection.committed(role.asked[1], Applied(OpCode.CLOSE_SESSION))
+    desk.settle()
+    assert client.ended
+    assert [answer.xid for answer in client.take_answers() if isinstance(answer, Reply)] == [1, 2]
+
+
+def test_identities_that_are_sent_along() -> None:
+    """A learner tells its leader with each write whose it is, and that may be more than the write."""
+    desk = Desk(held=True)
+    client = desk.client()
+    client.ask(auth("digest", b"x" * 10_000 + b":secret"))
+
+    desk.replica.role = Asking()  # type: ignore[assignment]
+    client.ask(delete("/b"), sync())
+    assert client.connection.bytes_under_way == pytest.approx(2 * (10_000 + APIECE), abs=200)
+    desk.service.under_way.most = desk.service.under_way.bytes + 1
+    client.ask(delete("/b"))
+    assert desk.service.under_way.full
+    client.ask(sync())
+    assert client.connection.paused
 
 
 def test_input_of_a_client_that_waits_is_kept_as_it_came() -> None:

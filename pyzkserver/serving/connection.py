@@ -135,7 +135,7 @@ class Connection(ShakingHands):
         """
         pos, size, count, quickly, lane = 0, len(data), 0, 0, self.lane
         limit = self.service.config.jute_max_buffer
-        unpack, fast = _REQUEST.unpack_from, self._fast
+        unpack, fast, under_way = _REQUEST.unpack_from, self._fast, self.under_way
         xid, op = self.last_xid, self.last_op
         while size - pos >= 12:
             length, next_xid, next_op = unpack(data, pos)
@@ -147,6 +147,9 @@ class Connection(ShakingHands):
             quick = fast.get(op)
             if quick is not None and not lane.writes and quick(self, data, pos + 12, end, xid):
                 quickly += 1
+            elif under_way.full and self._has_to_wait(op):
+                count -= 1
+                break
             else:
                 self._request(op, xid, data, pos + 12, end)
             pos = end
@@ -201,6 +204,7 @@ class Connection(ShakingHands):
         self._detach()
         if self.served:
             self.replica.tree.watches.remove_watcher(self)
+        self.under_way.leave(self)
         self.lane.abandon()
         self.outbox.clear()
         self._partial, self._inbox = None, b""

@@ -11,11 +11,13 @@ import os
 import select
 import socket
 from collections.abc import Callable
+from math import inf
 
 import trio
 
 from .admission import Admission
 from .forking import left_to_the_parent
+from .links import Link
 from .service import Service
 from .signals import Signal
 from .traffic import Traffic
@@ -122,6 +124,8 @@ class EpollPlane:
         traffic.in_pass = True
         links = traffic.links
         again, traffic.again = traffic.again, []
+        if len(again) > 1:
+            again.sort(key=_waits_since)
         for link in again:
             if links.get(link.fd) is link:
                 traffic.go_on(link)
@@ -172,6 +176,11 @@ class EpollPlane:
             os.close(descriptor)  # whatever lock another thread held is held for ever
         self._signals.clear()
         self._epoll.close()
+
+
+def _waits_since(link: Link) -> float:
+    """Who has waited longest for room (``under_way``) comes first, and who has not waited last."""
+    return link.connection.ticket or inf
 
 
 def _never() -> bool:

@@ -58,13 +58,15 @@ MAX_IDENTITY_BYTES = 128 << 10
 class Asking(Writing):
     """A connection whose requests are understood."""
 
-    __slots__ = ("_fast",)
+    __slots__ = ("_fast", "_proven")
 
     _quick: ClassVar[dict[int, QuickWrite]] = QUICK_WRITES
     """Empty where each request must come by ``_request`` and each reply by ``_append`` alone."""
 
     def __init__(self, service: "Service", address: tuple[str, int], wake: Callable[[Any], None]) -> None:
         super().__init__(service, address, wake)
+        self._proven = 0
+        """How much the identities are that it has proven."""
         # Where clients must prove who they are, every request takes the plain way, which looks.
         self._fast = {} if service.config.enforce_auth_enabled else FAST
         if self._fast and self._quick and self.served and self.replica.at_once:
@@ -99,7 +101,7 @@ class Asking(Writing):
             request = body
         if not self.service.is_authenticated(self.identities):
             return False
-        self._submit(op, xid, request, len(body))
+        self._submit(op, xid, request, len(body) + self._proven)  # each of them is sent along
         return True
 
     def _request_plainly(self, op: int, xid: int, body: bytes) -> None:
@@ -163,7 +165,8 @@ class Asking(Writing):
         self.identities += tuple(who for who in proven if who not in self.identities)
         if len(self.identities) > MAX_IDENTITIES:
             raise ProtocolViolation(f"it has proven more than {MAX_IDENTITIES} identities")
-        if sum(len(scheme) + len(name) for scheme, name in self.identities) > MAX_IDENTITY_BYTES:
+        self._proven = sum(len(scheme) + len(name) for scheme, name in self.identities)
+        if self._proven > MAX_IDENTITY_BYTES:
             raise ProtocolViolation(f"it has proven identities of more than {MAX_IDENTITY_BYTES} characters")
         return self._append(reply_frame(xid, 0, 0))
 

@@ -10,6 +10,7 @@ from pyzkserver.state.acl import Identity
 from . import fourletter
 from .connection import Connection
 from .statistics import ServerStatistics
+from .under_way import UnderWay
 
 __all__ = ["Service"]
 
@@ -32,6 +33,8 @@ class Service:
         self.address, self.port = config.client_port_address, config.client_port
         """Where clients come to; the port is known when the server listens."""
         self.trace_mask = fourletter.DEFAULT_TRACE_MASK
+        self.under_way = UnderWay()
+        """The writes of the connections of now."""
         self._replica = replica
 
     # what is served
@@ -57,6 +60,7 @@ class Service:
         """From now on connections that come are served by this replica."""
         assert self._replica is None, "what was served before has not been stopped"
         self._replica = replica
+        self.under_way = UnderWay()
 
     def stop_serving(self) -> None:
         """Serve nothing, and let go of every client at once; their sessions stay."""

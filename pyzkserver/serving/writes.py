@@ -10,10 +10,11 @@ from pyzkserver.errors import ErrorCode
 from pyzkserver.replica.lane import Lane
 from pyzkserver.replica.replica import Proposal
 from pyzkserver.state.transaction import Applied
-from pyzkserver.wire.requests import OpCode
+from pyzkserver.wire.requests import OPERATIONS, OpCode
 
 from .outgoing import Outgoing
 from .replies import write_reply
+from .under_way import APIECE
 
 if TYPE_CHECKING:
     from .quickwrites import Run
@@ -25,26 +26,44 @@ __all__ = ["Writing"]
 
 _CREATE_SESSION = int(OpCode.CREATE_SESSION)
 _CLOSE_SESSION = int(OpCode.CLOSE_SESSION)
+_SYNC = int(OpCode.SYNC)
 
 MOST_BYTES_UNDER_WAY = 2 << 20
-"""Of one client's writes.  They wait in memory, for the log and for other members: what would be too much there
-(``quorum.outbox``) would cost a member its leader, and all its clients their connections."""
+"""Of one client's writes, each of which counts for ``APIECE`` more than its request.  They wait in memory, for the
+log and for other members; so do those of all others (``under_way``)."""
 
 
 class Writing(Outgoing):
     """A connection whose requests are answered in order.
 
-    While ``paused`` (its session is being made, or too much is under way) nothing more is taken in.
+    While ``paused`` (its session is being made or closed, or too much is under way) nothing more is taken in.
     """
 
-    __slots__ = ("_batch_time", "bytes_under_way", "lane", "paused", "run")
+    __slots__ = (
+        "_batch_time",
+        "_in_line",
+        "_leaving",
+        "bytes_under_way",
+        "lane",
+        "paused",
+        "run",
+        "ticket",
+        "under_way",
+    )
 
     def __init__(self, service: "Service", address: tuple[str, int], wake: Callable[[Any], None]) -> None:
         super().__init__(service, address, wake)
         self.lane = Lane()
         self.paused = False
         self.bytes_under_way = 0
-        """Of the writes in the lane that took the plain way."""
+        """Of the writes in the lane."""
+        self.under_way = service.under_way
+        """Those of all clients of the same replica."""
+        self._in_line = False
+        """There is no room among them for its next request."""
+        self.ticket = 0
+        self._leaving = False
+        """The close of its session is on its way."""
         self._batch_time = 0
         """What the writes of the present batch are stamped with, once there is one."""
         self.run: Run | None = None
@@ -75,9 +94,16 @@ class Writing(Outgoing):
             run.end()
             self.lane.writes += run.count - 1
             self._late += run.count
+            run.size = size = sum(map(len, run.payloads)) + APIECE * run.count
+            self.bytes_under_way += size
+            self.under_way.begin(size)
+            self.ticket = 0
+            if self.bytes_under_way >= MOST_BYTES_UNDER_WAY:
+                self.paused = True
 
     def run_committed(self, run: "Run") -> None:
         """All writes of a run are done and answered: now the reads that waited behind them."""
+        self._done(run)
         if self.aborted:
             return
         self.sent += run.count
@@ -85,27 +111,68 @@ class Writing(Outgoing):
         if self.lane.writes:
             self._account_late(self.service.host.wall_ms() - run.time, run.count)
             self.lane.leave(run)
-        if self.paused or not self.attended:
-            self.paused = False
+        if self.paused:
+            self._take_in_again()
+        if not self.attended:
             self._wake(self)
 
     def _submit(self, op: int, xid: int, request: Any, size: int = 0) -> None:
         proposal = Proposal(op, request, self.session_id, xid, self.identities, self)
         proposal.time = self.batch_time()
         replica = self.replica
-        if not replica.log.immediate:
-            self._late += 1
-            self.lane.enter(proposal)
-            proposal.size = size
-            self.bytes_under_way += size
-            # Nothing is taken in behind a close, which is decided although it may not be safe yet.
-            if (
-                self.lane.writes >= self.service.config.global_outstanding_limit
-                or self.bytes_under_way >= MOST_BYTES_UNDER_WAY
-                or op == _CLOSE_SESSION
-            ):
-                self.paused = True
-        replica.role.submit(proposal)
+        if replica.log.immediate:
+            replica.role.submit(proposal)
+            return
+        self._late += 1
+        self.lane.enter(proposal)
+        proposal.size = size = size + APIECE
+        self.bytes_under_way += size
+        self.under_way.begin(size)
+        self.ticket = 0
+        # Nothing is taken in behind a close, which is decided although it may not be safe yet.
+        if op == _CLOSE_SESSION:
+            self.paused = self._leaving = True
+        elif (
+            self.lane.writes >= self.service.config.global_outstanding_limit
+            or self.bytes_under_way >= MOST_BYTES_UNDER_WAY
+        ):
+            self.paused = True
+        try:
+            replica.role.submit(proposal)
+        except BaseException:
+            self._done(proposal)  # nobody else will say so
+            raise
+
+    def _done(self, proposal: Proposal) -> None:
+        size, proposal.size = proposal.size, 0
+        self.bytes_under_way -= size
+        self.under_way.end(size)
+
+    def _has_to_wait(self, op: int) -> bool:
+        """Whether this request waits in line for room among the writes under way; then it is not to be taken in.
+
+        Those who only read, or leave, need none.
+        """
+        if not self.under_way.full or op == _CLOSE_SESSION:
+            return False
+        operation = OPERATIONS.get(op)
+        if operation is None or not (operation.write or (op == _SYNC and self.replica.role.asks_elsewhere)):
+            return False
+        self.paused = self._in_line = True
+        self.under_way.wait(self)
+        return True
+
+    def go_on(self) -> None:
+        """There is room again."""
+        self._in_line = False
+        if self.paused:
+            self._take_in_again()
+
+    def _take_in_again(self) -> None:
+        """Unless something else is in the way."""
+        if self.bytes_under_way < MOST_BYTES_UNDER_WAY and not self._in_line and not self._leaving:
+            self.paused = False
+            self._wake(self)
 
     def _in_turn(self, read: Callable[[], None]) -> None:
         """Do it now, or when the client's writes before it are done."""
@@ -126,6 +193,11 @@ class Writing(Outgoing):
 
     def committed(self, proposal: Proposal, applied: Applied) -> None:
         """A write of this connection's is done: answer it, and the reads that waited behind it."""
+        if size := proposal.size:
+            # Also if the connection is gone: it was in memory, and perhaps on its way to others, until now.
+            proposal.size = 0
+            self.bytes_under_way -= size
+            self.under_way.end(size)
         if self.aborted:
             return
         if (applied.err or applied.parts is not None) and _has_moved(applied):
@@ -134,6 +206,8 @@ class Writing(Outgoing):
             self.session_ended()
             return
         if applied.err:
+            if proposal.op == _CLOSE_SESSION:
+                self._leaving = False
             self._reply(proposal.cxid, applied.err)
         elif proposal.op == _CREATE_SESSION:
             self._welcome(valid=True)
@@ -147,10 +221,8 @@ class Writing(Outgoing):
             if proposal.op != _CREATE_SESSION:  # which was accounted above
                 self._account_late(self.service.host.wall_ms() - proposal.time)
             self.lane.leave(proposal)
-        self.bytes_under_way -= proposal.size
-        if self.paused and self.bytes_under_way < MOST_BYTES_UNDER_WAY:
-            self.paused = False
-            self._wake(self)
+        if self.paused:
+            self._take_in_again()
 
 
 def _has_moved(applied: Applied) -> bool:

@@ -652,6 +652,75 @@ async def test_a_client_with_too_much_under_way_waits(plane: Plane) -> None:
                     assert reply.xid == answered
 
 
+class Flushing:
+    """A server whose log is safe half by half, as a disk makes it, and that has little room for writes."""
+
+    def __init__(self, port: Port, log: HeldLog) -> None:
+        self.port, self.log = port, log
+        self.flushes = 0
+        port.service.under_way.most = 200_000
+        self._flushed = trio.Event()
+        self.signal = port.plane.signaller(self._flush) if isinstance(port.plane, EpollPlane) else self._flush
+
+    def _flush(self) -> None:
+        self.flushes += 1
+        self.log.flush(max(1, len(self.log.held) // 2))
+
+    async def client(self) -> Caller:
+        caller = await self.port.call()
+        await caller.send(hello())
+        await until(lambda: self.log.held)
+        self.log.flush()
+        await caller.read_frame()
+        return caller
+
+    async def run(self) -> None:
+        while True:
+            await until(lambda: self.log.held)
+            before = self.flushes
+            self.signal()
+            await until(lambda before=before: self.flushes > before)
+
+
+async def write_for_ever(caller: Caller, data: bytes) -> None:
+    """As much as the server takes."""
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            while True:
+                await caller.send(data)
+
+        nursery.start_soon(send)
+        while await caller.receive():
+            pass
+
+
+@trio_test
+async def test_no_room_for_all_writes(plane: Plane) -> None:
+    """UnderWay.most: some clients write as much as they can, and the others have their turns all the same."""
+    log = HeldLog()
+    async with open_port(plane, log) as port:
+        flushing = Flushing(port, log)
+        greedy, others = [[await flushing.client() for _ in range(count)] for count in (30, 5)]
+        async with trio.open_nursery() as nursery:
+            for caller in greedy:
+                data = packets([create(f"/{caller.port}", bytes(10_000))] * 10)
+                nursery.start_soon(write_for_ever, caller, data)
+            await until(lambda: port.service.under_way.full)
+            for caller in others:
+                await caller.send(packets([create(f"/{caller.port}-{n}", bytes(10_000)) for n in range(5)]))
+            nursery.start_soon(flushing.run)
+            for caller in others:
+                for xid in range(1, 6):
+                    reply = await caller.read_answer()
+                    assert isinstance(reply, Reply)
+                    assert (reply.xid, reply.err) == (xid, 0)
+                assert port.service.under_way.bytes < 200_000 + 100_000
+            nursery.cancel_scope.cancel()
+        if plane is EpollPlane:
+            assert flushing.flushes < 80  # elsewhere it is a matter of chance whose turn it is
+
+
 # --- stopping -----------------------------------------------------------------------------------------------
 
 

@@ -63,7 +63,7 @@ class DisturbedConnection(ReceivingLate):
         while size - pos >= 12:
             length, next_xid, next_op = _REQUEST.unpack_from(data, pos)
             end = pos + 4 + length
-            if end > size or not 8 <= length <= limit:
+            if end > size or not 8 <= length <= limit or self._has_to_wait(next_op):
                 break
             xid, op = next_xid, next_op
             count += 1
