@@ -11,6 +11,7 @@ import pytest
 import trio
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
+from serving.talk import Reply, create, hello, packets, read_answer
 
 from pyzkserver.serving.port import PortUnavailable
 from pyzkserver.testing.clients import kazoo_client
@@ -331,6 +332,45 @@ def test_a_reconfiguration_moves_a_client_port_at_once(who: str) -> None:
             assert newcomer.exists("/a")
         member.restart(keep_data=False)
         assert ensemble.hosts.split(",")[member.sid - 1] == member.hosts
+
+
+def test_very_many_writes_do_not_cost_a_member_its_leader() -> None:
+    """UnderWay: what waits for the leader is what may be under way, however many clients there are."""
+    clients, each, size = 30, 10, 20_000
+    with Ensemble(3) as ensemble:
+        follower = ensemble.followers[0]
+        learner = follower.peer.learner
+        assert learner is not None
+        outbox, under_way = learner.upstream._outbox, follower.running.service.under_way
+        outbox._limit, under_way.most = 2 << 20, 1 << 20
+        sockets = [socket.create_connection(("127.0.0.1", follower.port), timeout=10) for _ in range(clients)]
+        files = [sock.makefile("rb") for sock in sockets]
+
+        def frame(number: int) -> bytes:
+            return files[number].read(int.from_bytes(files[number].read(4)))
+
+        for number, sock in enumerate(sockets):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * each * size)
+            sock.sendall(hello())
+            frame(number)
+        with follower.isolated():
+            for number, sock in enumerate(sockets):
+                sock.setblocking(False)
+                calls = [create(f"/{number}-{n}", bytes(size)) for n in range(each)]
+                assert sock.send(packets(calls)) > each * size
+                sock.settimeout(10)
+            ensemble.wait_until(lambda: under_way.full, "all room to be taken")
+            assert outbox.waiting < 2 << 20
+        for number in range(clients):
+            for xid in range(1, each + 1):
+                reply = read_answer(frame(number))
+                assert isinstance(reply, Reply)
+                assert (reply.xid, reply.err) == (xid, 0)
+        assert follower.peer.learner is learner
+        assert under_way.bytes == 0
+        for sock, file in zip(sockets, files, strict=True):
+            file.close()
+            sock.close()
 
 
 def test_watches_fire_at_other_members(ensemble: Ensemble, client: KazooClient) -> None:
