@@ -63,6 +63,8 @@ class LearnerHandler:
         self._sync_limit = SyncLimit(self._local)
         self._given = 0
         """The last zxid of the synchronization, which is committed."""
+        self._believed = 0
+        """The last zxid that it acknowledged, and that was proposed."""
         self.packets_received = 0
 
     # the conversation
@@ -93,15 +95,19 @@ class LearnerHandler:
             logger.info("learner %s is gone: %s", self.name, self._reason)
         else:
             text = "closing the connection of learner %s to the %s: %s"
-            about = self.sid if self.sid in self._local.members else None
             self._local.complaints.say(
-                text, self.name, self._master.port, self._reason, level=level, about=about
+                text, self.name, self._master.port, self._reason, level=level, about=self._about
             )
 
     @property
     def name(self) -> str:
         """The learner, for people."""
         return f"{self.sid}{'' if self.voting else ' (observer)'}" if self.sid else "(not known yet)"
+
+    @property
+    def _about(self) -> int | None:
+        """Whom complaints are about: a member, or nobody in particular."""
+        return self.sid if self.sid in self._local.members else None
 
     def end(self, reason: str) -> None:
         """Close the connection."""
@@ -128,7 +134,7 @@ class LearnerHandler:
             await master.holds_history(self.sid, acknowledged.zxid)
             # What it was synchronized with is acknowledged as a whole: only what was proposed since is owed.
             limit = self._sync_limit
-            limit.acknowledged = max(limit.acknowledged, self._given)
+            limit.acknowledged = self._believed = max(limit.acknowledged, self._given)
             self._downstream.patience = local.sync_seconds
             self._sync_limit.heard()
             self.in_broadcast = True
@@ -249,13 +255,19 @@ class LearnerHandler:
         else:
             # Apache's goes on as well: a later version may have more to say.
             text = "learner %s sent %s, which no learner sends: it is passed over"
-            about = self.sid if self.sid in self._local.members else None
-            self._local.complaints.say(text, self.name, packet_name(type_), about=about)
+            self._local.complaints.say(text, self.name, packet_name(type_), about=self._about)
 
     def _after_batch(self) -> None:
         telling = self._master.telling
         if self.voting:
-            telling.acknowledged(self.sid, self._sync_limit.acknowledged)
+            limit = self._sync_limit
+            if limit.acknowledged > telling.last_proposed:
+                # It would count for all that is still to be proposed (``Leader.processAck`` passes over it, too).
+                text = "learner %s acknowledged 0x%x, which was not proposed: it is passed over"
+                self._local.complaints.say(text, self.name, limit.acknowledged, about=self._about)
+                limit.acknowledged = self._believed
+            self._believed = limit.acknowledged
+            telling.acknowledged(self.sid, self._believed)
         telling.flush_if_little()
 
     def excuse(self, milliseconds: int) -> None:

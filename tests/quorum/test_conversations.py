@@ -489,6 +489,25 @@ async def test_a_follower_that_owes_acknowledgements_is_given_up(
             pass
 
 
+@staged()
+async def test_what_is_acknowledged_before_it_is_proposed_counts_for_nothing(stage: Stage) -> None:
+    """Neither at once nor for what is proposed later, and is never acknowledged (``Leader.processAck``)."""
+    leader = await led(stage)
+    client = await Client.new(leader.replica)
+    await stage.until_same()
+    wire, epoch = await following(stage, leader)
+    await stage.kill(next(member for member in stage.running() if member is not leader).sid)
+    await wire.say(short_packet(P.ACK, epoch + 1 << 32))
+    waits = client.send(OpCode.CREATE, CreateRequest("/waits", b"", list(OPEN_ACL), 0))
+    proposal = await wire.hear(P.PROPOSAL)
+    for _ in range(2):  # the second ping comes when the leader has looked at what was said to the first
+        await wire.hear(P.PING)
+        await wire.say(packet(P.PING, 0, b""))
+    assert not client.applied
+    await wire.say(short_packet(P.ACK, proposal.zxid))
+    assert (await client.hear(waits)).err == 0
+
+
 @learned
 async def test_a_follower_that_sends_nonsense_later_is_given_up(
     stage: Stage, wire: Wire, leader: Member
