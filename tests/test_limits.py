@@ -27,6 +27,7 @@ from serving.talk import (
 )
 
 from pyzkserver.errors import ErrorCode
+from pyzkserver.quorum.learner_sessions import LearnerSessions
 from pyzkserver.replica.replica import Proposal
 from pyzkserver.serving import connection as connection_module
 from pyzkserver.serving import plain, writes
@@ -349,6 +350,42 @@ def test_who_only_reads_or_leaves_needs_no_room() -> None:
     other.send(packet(9, *CLOSE))
     desk.flush()
     assert other.ended
+
+
+def test_who_waits_for_room_keeps_its_session() -> None:
+    """A client that is not read from cannot be heard of, however often it pings: the disk's time is not its own."""
+    crowd = Crowd("")
+    waiting = crowd.feeders[-1]
+    idle = crowd.desk.client()
+    crowd.say()
+    for _ in range(5):
+        crowd.desk.pass_time(9_000)
+    crowd.until_answered()
+    crowd.desk.flush()
+    assert idle.ended
+    assert waiting.client.say(PING).err == 0
+    crowd.desk.pass_time(9_000)
+    assert not waiting.client.ended
+    crowd.desk.pass_time(9_000)
+    crowd.desk.flush()
+    assert waiting.client.ended
+
+
+def test_a_learner_tells_who_waits_for_room() -> None:
+    """Whose time is up is the leader's business, who asks twice a tick whom it has heard of."""
+    desk = Desk(held=True)
+    client, other = desk.client(), desk.client()
+    desk.replica.sessions = sessions = LearnerSessions(2000, 1)
+    for each in (client, other):
+        session = each.connection.session
+        assert session is not None
+        sessions.by_id[session.id] = session
+    desk.service._replica = None
+    desk.service.start_serving(desk.replica)
+    client.connection.paused = True
+    assert sessions.take_touched() == [(client.session_id, 10_000)]
+    client.connection.paused = False
+    assert sessions.take_touched() == []
 
 
 def test_who_is_gone_is_waited_for_no_more() -> None:

@@ -36,6 +36,8 @@ class LearnerSessions(SessionTable):
 
     def take_touched(self) -> list[tuple[int, int]]:
         """What the leader is told, once."""
+        for session in self.kept_waiting():
+            self.touch_elsewhere(session, session.timeout)
         touched, self.touched = self.touched, {}
         return list(touched.items())
 

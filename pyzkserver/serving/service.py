@@ -6,6 +6,7 @@ from pyzkserver.config import Config
 from pyzkserver.host import Host
 from pyzkserver.replica.replica import Replica
 from pyzkserver.state.acl import Identity
+from pyzkserver.state.sessions import Session
 
 from . import fourletter
 from .connection import Connection
@@ -36,6 +37,8 @@ class Service:
         self.under_way = UnderWay()
         """The writes of the connections of now."""
         self._replica = replica
+        if replica is not None:
+            replica.sessions.kept_waiting = self._kept_waiting
 
     # what is served
 
@@ -61,6 +64,7 @@ class Service:
         assert self._replica is None, "what was served before has not been stopped"
         self._replica = replica
         self.under_way = UnderWay()
+        replica.sessions.kept_waiting = self._kept_waiting
 
     def stop_serving(self) -> None:
         """Serve nothing, and let go of every client at once; their sessions stay."""
@@ -69,6 +73,10 @@ class Service:
             connection.session_ended()
 
     # connections
+
+    def _kept_waiting(self) -> Iterable[Session]:
+        """The sessions of those that are not read from before something of theirs is done."""
+        return [each.session for each in self.connections if each.paused and each.session is not None]
 
     def new_connection(self, address: tuple[str, int], wake: Callable[[Connection], None]) -> Connection:
         """One that was accepted; it stands in ``connections`` until it is ``closed``."""

@@ -4,7 +4,7 @@ Times are milliseconds of a clock that only goes forward; the caller brings them
 whole ticks, as Apache's ``ExpiryQueue`` does it, so that a touch rarely changes anything.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from sortedcontainers import SortedDict
@@ -104,6 +104,8 @@ class SessionTable:
         self.expired = 0
         """How many ever expired."""
         self.deadlines: SortedDict[int, dict[Session, None]] = SortedDict()
+        self.kept_waiting: Callable[[], Iterable[Session]] = _nobodys
+        """Those whose clients are not read from at the moment, for this server has enough of them to do."""
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -210,8 +212,15 @@ class SessionTable:
         return session
 
     def take_expired(self, now: int) -> list[Session]:
-        """The sessions whose time is up, each of them once: they are marked as closing."""
+        """The sessions whose time is up, each of them once: they are marked as closing.
+
+        Whoever is kept waiting by this server cannot be heard of: its time does not go on.
+        """
         expired: list[Session] = []
+        if self.deadlines and self.deadlines.peekitem(0)[0] * self.tick <= now:
+            for session in self.kept_waiting():
+                if session.deadline:  # else its time is not counted here, or is up already
+                    self.touch(session, now)
         while self.deadlines and self.deadlines.peekitem(0)[0] * self.tick <= now:
             _, bucket = self.deadlines.popitem(0)
             for session in bucket:
@@ -231,3 +240,7 @@ class SessionTable:
     def next_expiry(self) -> int | None:
         """When the next session could expire, in milliseconds, or None without sessions."""
         return int(self.deadlines.peekitem(0)[0]) * self.tick if self.deadlines else None
+
+
+def _nobodys() -> Iterable[Session]:
+    return ()
