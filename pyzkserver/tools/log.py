@@ -13,7 +13,7 @@ from .command import DONE, OF_OUTPUT, UNUSABLE, WRONG, ToolError, json_line, say
 from .forms import counted, hex64, read_hex64
 from .logrepair import Repair, repair
 from .logscan import check_is_log, scan
-from .logview import fields, line, op_name, paths
+from .logview import OP_NAMES, fields, line, op_name, paths
 
 __all__ = ["main"]
 
@@ -64,7 +64,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     only = parser.add_argument_group("which transactions to print")
     only.add_argument("--session", type=_hex, metavar="ID", help="those of this session, such as 0x1000a")
     only.add_argument("--path", metavar="PATH", help="those about this node, or nodes below it")
-    only.add_argument("--op", metavar="NAME", help="those of this kind, such as create or multi")
+    only.add_argument("--op", type=_op, metavar="NAME", help="those of this kind, such as create or multi")
     only.add_argument(
         "--from", dest="first", type=_hex, metavar="ZXID", help="from this zxid on, such as 0x1a"
     )
@@ -85,6 +85,16 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     if not options.repair and (options.cut_at_damage or options.fix_checksums or options.yes):
         parser.error("--cut-at-damage, --fix-checksums and --yes belong to --repair")
     return options
+
+
+def _op(text: str) -> str:
+    """Letters may be of either case; a number is a kind that has no name."""
+    named = {name.lower(): name for name in OP_NAMES.values()}
+    if text.lower() not in named and not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"no transaction is called {text!r}; there are {', '.join(named.values())}"
+        )
+    return named.get(text.lower(), text)
 
 
 def _hex(text: str) -> int:
@@ -166,7 +176,7 @@ def _filter(options: argparse.Namespace) -> Callable[[Entry], bool]:
             (options.session is None or txn.session_id == options.session)
             and (options.first is None or txn.zxid >= options.first)
             and (options.last is None or txn.zxid <= options.last)
-            and (options.op is None or op_name(txn.op).lower() == options.op.lower())
+            and (options.op is None or op_name(txn.op) == options.op)
             and (path is None or any(each == path or each.startswith(f"{path}/") for each in paths(txn)))
         )
 

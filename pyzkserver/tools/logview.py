@@ -13,9 +13,9 @@ from pyzkserver.wire.txns import CheckVersionTxn, CloseSessionTxn, CreateSession
 
 from .forms import acl_form, acl_text, data_form, data_text, hex64, path_text, time_form
 
-__all__ = ["fields", "line", "op_name", "paths"]
+__all__ = ["OP_NAMES", "fields", "line", "op_name", "paths"]
 
-_NAMES: Final[dict[int, str]] = {
+OP_NAMES: Final[dict[int, str]] = {
     OpCode.CREATE: "create",
     OpCode.CREATE2: "create2",
     OpCode.CREATE_TTL: "createTTL",
@@ -35,7 +35,7 @@ _NAMES: Final[dict[int, str]] = {
 
 def op_name(op: int) -> str:
     """As Apache's logs call it (``Request.op2String``)."""
-    return _NAMES.get(op, str(op))
+    return OP_NAMES.get(op, str(op))
 
 
 def paths(txn: Transaction) -> Iterator[str]:

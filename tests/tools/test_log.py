@@ -137,6 +137,9 @@ def test_only_some(tool: Tool, log: Path, history: History) -> None:
     assert found == list(range(first, last + 1))
     found = zxids(tool("log", "--json", "--op", "SETDATA", log).out)
     assert found == [int(each["zxid"], 16) for each in everything if each["op"] == "setData"] != []
+    misspelt = tool("log", "--op", "set", log)
+    assert (misspelt.status, misspelt.out) == (2, "")
+    assert "no transaction is called 'set'; there are create, create2," in misspelt.err
 
     def about(each: dict[str, object]) -> list[object]:
         ops = each.get("ops", [])
