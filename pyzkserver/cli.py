@@ -111,6 +111,8 @@ def _configuration(options: argparse.Namespace) -> Any:
     from .config import FOUR_LETTER_WORDS, load
 
     words: list[str] = options.words
+    if "" in words:  # Path would take it for the current directory
+        raise ConfigError("an empty word: is a variable of the shell not set?")
     overrides: dict[str, object] = {}
     zoo_cfg: Path | None = None
     if len(words) == 1:

@@ -120,6 +120,7 @@ def test_the_words_of_apaches_server(
         (["-Dzookeeper.maxCnxns=many"], ["zookeeper.maxCnxns", "many", "whole number"]),
         (["/no/such/zoo.cfg"], ["/no/such/zoo.cfg", "cannot be read", "No such file"]),
         (["2199"], ["2199: a port alone is --port 2199"]),
+        (["2181", ""], ["an empty word"]),
         (["/"], ["/ is a directory", "pyzkserver 2181 /"]),
         (["ensembel", "3"], ["did you mean ensemble?"]),
         (["snapshots"], ["snapshots is no file, and no command", "did you mean snapshot?"]),
