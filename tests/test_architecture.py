@@ -1,6 +1,7 @@
 """The import rules of docs/architecture.md, checked by reading the imports of every module."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import pyzkserver
 
 PACKAGE = Path(pyzkserver.__file__).parent
+DOCUMENT = PACKAGE.parent / "docs" / "architecture.md"
 
 # Imports go one way only: a part of the package imports itself and what stands above it in this table.
 LAYERS = [
@@ -147,6 +149,40 @@ def test_imports_go_one_way(path: Path) -> None:
 def test_all_modules_are_looked_at() -> None:
     """A checker that finds no modules finds no mistakes."""
     assert {"", "cli", "state.tree", "wire.jute", "replica.replica"} <= {name_of(path) for path in MODULES}
+
+
+def layout() -> tuple[set[str], set[str]]:
+    """The files and the folders that the page names in its layout, below the package; ``*`` stands for any name."""
+    block = DOCUMENT.read_text().partition("    pyzkserver/\n")[2].partition("\n\n")[0]
+    files: set[str] = set()
+    folders: set[str] = set()
+    folder = ""
+    for line in block.splitlines():
+        if line[6] != " ":
+            folder = ""
+        names = re.findall(r"(?<!\S)[\w*]+(?:\.py|/)(?!\S)", line)
+        if line[6] != " " and names == [names[0]] and names[0].endswith("/"):
+            folder = names[0]
+        folders |= {name if name == folder else folder + name for name in names if name.endswith("/")}
+        files |= {folder + name for name in names if name.endswith(".py")}
+    return files, {name for name in folders if not any(file.startswith(name) for file in files)}
+
+
+def test_the_page_names_every_module() -> None:
+    """Whoever looks for something finds its room in the layout, and no room that is gone; folders may stand whole."""
+    files, folders = layout()
+    named = {
+        path
+        for pattern in files | {f"{folder}**/*.py" for folder in folders}
+        for path in PACKAGE.glob(pattern)
+    }
+    unnamed = [
+        path
+        for path in MODULES
+        if path not in named and (path.name != "__init__.py" or path.parent == PACKAGE)
+    ]
+    assert unnamed == []
+    assert [name for name in files | folders if not list(PACKAGE.glob(name))] == []
 
 
 PLANTED = [

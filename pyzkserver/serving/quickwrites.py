@@ -17,7 +17,7 @@ from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.state.acl import OPEN_ACL
 from pyzkserver.state.digest import LOG_INTERVAL
 from pyzkserver.state.node import Node
-from pyzkserver.state.pending import PendingNode
+from pyzkserver.state.pending_node import PendingNode
 from pyzkserver.storage.txncodec import HEADER, encode_digest
 from pyzkserver.wire.requests import CreateRequest, OpCode
 

@@ -11,7 +11,8 @@ from pyzkserver.errors import ErrorCode, ZooKeeperError
 from .acl import AccessRules, Identity, check
 from .node import NodeKind, kind_of
 from .paths import LIMIT_NODE, QUOTA_NODE, STAT_NODE
-from .pending import NodeView, Pending
+from .pending import Pending
+from .pending_node import NodeLike
 from .quota import StatsTrack
 from .sessions import ANYBODY, SessionTable
 
@@ -88,17 +89,17 @@ class Judging:
         if session.local:
             raise ZooKeeperError(ErrorCode.EPHEMERAL_ON_LOCAL_SESSION)
 
-    def _node(self, where: str, path: str) -> NodeView:
+    def _node(self, where: str, path: str) -> NodeLike:
         node = self.pending.find(where)
         if node is None:
             raise ZooKeeperError(ErrorCode.NO_NODE, path)
         return node
 
-    def _permit(self, node: NodeView, perms: int, asker: Asker, path: str) -> None:
+    def _permit(self, node: NodeLike, perms: int, asker: Asker, path: str) -> None:
         if not node.acl.world & perms and not self.rules.access.skip:
             check(node.acl, perms, asker.identities, path)
 
-    def _kind(self, node: NodeView) -> NodeKind:
+    def _kind(self, node: NodeLike) -> NodeKind:
         return kind_of(node.ephemeral_owner, self.rules.extended_types)
 
     def _judge_quota(self, path: str, count: int, size: int) -> None:

@@ -5,7 +5,7 @@ each other's flush.  The overlay also knows what the tree's digest will be, for 
 transaction.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 from pyzkserver.wire.requests import OpCode
 from pyzkserver.wire.txns import CreateContainerTxn, CreateTTLTxn, CreateTxn
@@ -14,83 +14,15 @@ from .acl import Acl, intern
 from .digest import node_digest
 from .node import CONTAINER_OWNER, Node, ttl_owner
 from .paths import split_parent
+from .pending_node import PendingNode
 from .transaction import MultiBody, Transaction
 from .tree import DataTree
 
-__all__ = ["NodeView", "Pending", "PendingNode"]
+__all__ = ["Pending"]
 
 _CREATES = frozenset({OpCode.CREATE, OpCode.CREATE2, OpCode.CREATE_TTL, OpCode.CREATE_CONTAINER})
-
-
 _DIGEST_MASK = 0xFFFF_FFFF_FFFF_FFFF
 _FEW = 64
-
-
-class NodeView(Protocol):
-    """What ``prepare`` may ask of a node, applied or pending."""
-
-    @property
-    def data(self) -> bytes | None: ...
-    @property
-    def acl(self) -> Acl: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def cversion(self) -> int: ...
-    @property
-    def aversion(self) -> int: ...
-    @property
-    def ephemeral_owner(self) -> int: ...
-    @property
-    def child_count(self) -> int: ...
-
-
-class PendingNode:
-    """A node as it will be once everything proposed is applied; or that there will be none."""
-
-    __slots__ = (
-        "acl",
-        "aversion",
-        "child_count",
-        "ctime",
-        "cversion",
-        "czxid",
-        "data",
-        "digest",
-        "ephemeral_owner",
-        "exists",
-        "mtime",
-        "mzxid",
-        "pzxid",
-        "version",
-        "zxid",
-    )
-
-    def __init__(self) -> None:
-        self.exists = False
-        self.zxid = 0
-        """The last transaction that changes it."""
-        self.data: bytes | None = None
-        self.acl: Acl
-        self.czxid = self.mzxid = self.pzxid = 0
-        self.ctime = self.mtime = 0
-        self.version = self.cversion = self.aversion = 0
-        self.ephemeral_owner = self.child_count = 0
-        self.digest = 0
-        """Its share of the tree's digest when that was counted last."""
-
-    @classmethod
-    def like(cls, node: "Node | PendingNode") -> "PendingNode":
-        """A copy, to be changed."""
-        copy = cls()
-        copy.exists = True
-        copy.data, copy.acl = node.data, node.acl
-        copy.czxid, copy.mzxid, copy.pzxid = node.czxid, node.mzxid, node.pzxid
-        copy.ctime, copy.mtime = node.ctime, node.mtime
-        copy.version, copy.cversion, copy.aversion = node.version, node.cversion, node.aversion
-        copy.ephemeral_owner, copy.child_count = node.ephemeral_owner, node.child_count
-        copy.digest = node.digest
-        return copy
 
 
 class Pending:

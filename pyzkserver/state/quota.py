@@ -92,6 +92,20 @@ class Quotas:
             path = path[: path.rfind("/")]
         return None
 
+    def set_up(self, nodes: Mapping[str, Node]) -> None:
+        """All nodes were read at once: which subtrees have a quota, and what is in them (``DataTree.setupQuota``)."""
+        waiting = [QUOTA_NODE]
+        while waiting:
+            path = waiting.pop()
+            node = nodes.get(path)
+            children = node.children if node is not None else None
+            waiting += [f"{path}/{name}" for name in children or ()]
+            if not children and path.endswith("/" + LIMIT_NODE):
+                top = path[len(QUOTA_NODE) : -len("/" + LIMIT_NODE)]
+                if f"{QUOTA_NODE}{top}/{STAT_NODE}" in nodes:
+                    self.recount(nodes, top)
+                self.add(top)
+
     def node_created(self, nodes: Mapping[str, Node], parent_path: str, name: str) -> None:
         """One of the two nodes that make a quota has appeared."""
         path = parent_path[len(QUOTA_NODE) :]

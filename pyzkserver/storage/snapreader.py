@@ -15,7 +15,7 @@ from zlib import crc32
 from pyzkserver.state.acl import OPEN_ACL, Acl, intern
 from pyzkserver.state.digest import node_digest
 from pyzkserver.state.node import Node, NodeKind, kind_of
-from pyzkserver.state.paths import LIMIT_NODE, PROC_NODE, QUOTA_NODE, STAT_NODE
+from pyzkserver.state.paths import PROC_NODE
 from pyzkserver.state.tree import DataTree
 from pyzkserver.wire.jute import DecodeError, decode_string
 
@@ -315,21 +315,6 @@ class SnapshotReader(PushedBytes):
         if digest.touched is not None:
             digest.touched.clear()
         digest.carry(self._digest_sum)
-        _set_up_quotas(self._tree)
+        self._tree.quotas.set_up(self._tree.nodes)
         self.done = True
         return False
-
-
-def _set_up_quotas(tree: DataTree) -> None:
-    """Which subtrees have a quota, and what is in them now (``DataTree.setupQuota``)."""
-    waiting = [QUOTA_NODE]
-    while waiting:
-        path = waiting.pop()
-        node = tree.nodes.get(path)
-        children = node.children if node is not None else None
-        waiting += [f"{path}/{name}" for name in children or ()]
-        if not children and path.endswith("/" + LIMIT_NODE):
-            top = path[len(QUOTA_NODE) : -len("/" + LIMIT_NODE)]
-            if f"{QUOTA_NODE}{top}/{STAT_NODE}" in tree.nodes:
-                tree.quotas.recount(tree.nodes, top)
-            tree.quotas.add(top)

@@ -194,7 +194,8 @@ def _snapshot_of(chunks: Iterable[bytes], name: str = "", zxid: int = 0) -> Stat
 def _document(path: Path) -> State | dict[str, Znode]:
     """A dump, or nodes by path as in a mapping."""
     from pyzkserver.tools.document import load
-    from pyzkserver.tools.dumpreader import NotADump, read
+    from pyzkserver.tools.dumpcomplaints import NotADump
+    from pyzkserver.tools.dumpreader import read
     from pyzkserver.tools.dumpwriter import FORMAT
 
     form = load(path)

@@ -3,23 +3,21 @@
 How they were written is said in ``dumpwriter.py``; files are not known here.
 """
 
-import difflib
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pyzkserver.errors import PyzkserverError
 from pyzkserver.state.acl import OPEN_ACL, Acl, intern
 from pyzkserver.state.node import Node, NodeKind, kind_of
 from pyzkserver.state.paths import CONFIG_NODE, PROC_NODE, QUOTA_NODE, invalid_reason
 from pyzkserver.state.tree import DataTree
 
 from .document import Doubled
+from .dumpcomplaints import Complaints, NotADump, Place, words
 from .dumpwriter import DUMP_VERSION, FORMAT
 from .forms import hex64, read_acl, read_container, read_data, read_hex64, read_int, read_time, read_ttl
 
-__all__ = ["Complaints", "Contents", "NotADump", "read"]
+__all__ = ["Contents", "read"]
 
-_MOST_COMPLAINTS: Final = 20
 _LARGE: Final = 1 << 20  # bytes: beyond it servers refuse, unless jute.maxbuffer is raised
 
 _TAKEN: Final = object()
@@ -29,14 +27,6 @@ _NODE: Final = ("data", "acl", "ephemeralOwner", "ttl", "container", "stat", "ch
 _HEAD: Final = ("format", "version", "zxid", "sessions", "root")
 
 
-class NotADump(PyzkserverError):
-    """What was read says nothing that could be restored; each of ``reasons`` is a place and what is wrong."""
-
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__(reasons)
-        self.reasons = reasons
-
-
 @dataclass
 class Contents:
     """What a dump holds, and what people should know of it."""
@@ -44,51 +34,6 @@ class Contents:
     tree: DataTree
     sessions: dict[int, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
-
-# Where something stands: the place of what it is in, and its name there.  Only put into words when asked for.
-_Place = tuple[Any, str] | None
-
-
-def _words(place: _Place) -> str:
-    names: list[str] = []
-    while place is not None:
-        place, name = place
-        names.append(f".{name}" if name.isidentifier() else f'["{name}"]')
-    return "$" + "".join(reversed(names))
-
-
-class Complaints:
-    """What is wrong, as far as people want to read it at once."""
-
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-
-    def add(self, place: _Place, reason: str) -> None:
-        """Raises NotADump when it is enough."""
-        self.reasons.append(f"{_words(place)}: {reason}")
-        if len(self.reasons) >= _MOST_COMPLAINTS:
-            self.reasons.append("and perhaps more")
-            raise NotADump(self.reasons)
-
-    def value(self, place: _Place, found: Any, allowed: object) -> None:
-        """Something stands there that may not."""
-        shown = repr(found)
-        self.add(place, f"{shown if len(shown) < 80 else shown[:80] + '…'} is not {allowed}")
-
-    def names(self, place: _Place, form: Any, known: tuple[str, ...]) -> bool:
-        """Whether this is an object that holds nothing but these names."""
-        if not isinstance(form, dict):
-            self.value(place, form, f"an object with {', '.join(known)}")
-            return False
-        if isinstance(form, Doubled):
-            self.add(place, f"{form.name!r} stands there twice")
-        for name in form:
-            if name not in known:
-                close = difflib.get_close_matches(str(name), known, 1)
-                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-                self.add(place, f"{name!r} is unknown here: {hint}")
-        return True
 
 
 def read(form: Any, now_ms: int) -> Contents:
@@ -127,14 +72,14 @@ def _empty_tree(zxid: int) -> DataTree:
 
 
 def _read_sessions(form: Any, contents: Contents, complaints: Complaints) -> None:
-    place: _Place = (None, "sessions")
+    place: Place = (None, "sessions")
     if not isinstance(form, dict):
         complaints.value(place, form, 'an object such as {"0x1000a": {"timeout": 30000}}')
         return
     if isinstance(form, Doubled):
         complaints.add(place, f"{form.name!r} stands there twice")
     for name, session in form.items():
-        here: _Place = (place, str(name))
+        here: Place = (place, str(name))
         try:
             session_id = read_hex64(name)
         except ValueError as allowed:
@@ -164,11 +109,11 @@ class _Nodes:
 
     def read(self, form: Any) -> None:
         """All of them."""
-        place: _Place = (None, "root")
+        place: Place = (None, "root")
         root = self._node(form, place)
         nodes = self._tree.nodes
         nodes[""] = nodes["/"] = root
-        waiting: list[tuple[Any, str, _Place]] = []
+        waiting: list[tuple[Any, str, Place]] = []
         self._enter(form, "", place, waiting)
         while waiting:
             self._read_children(*waiting.pop(), waiting)
@@ -182,7 +127,7 @@ class _Nodes:
         del touched["/"]
         self._note_homeless()
 
-    def _enter(self, form: Any, path: str, place: _Place, waiting: list[tuple[Any, str, _Place]]) -> None:
+    def _enter(self, form: Any, path: str, place: Place, waiting: list[tuple[Any, str, Place]]) -> None:
         """Its children are to be read."""
         children = form.get("children") if isinstance(form, dict) else None
         if children is None:
@@ -195,7 +140,7 @@ class _Nodes:
         waiting.append((children, path, (place, "children")))
 
     def _read_children(
-        self, children: dict[Any, Any], above: str, place: _Place, waiting: list[tuple[Any, str, _Place]]
+        self, children: dict[Any, Any], above: str, place: Place, waiting: list[tuple[Any, str, Place]]
     ) -> None:
         if _TAKEN in children:
             self._complaints.add(
@@ -203,7 +148,7 @@ class _Nodes:
             )
             return
         for name, form in children.items():
-            here: _Place = (place, str(name))
+            here: Place = (place, str(name))
             path = f"{above}/{name}"
             if not isinstance(name, str):
                 self._complaints.add(here, f"a name is text: write {str(name)!r} in quotes")
@@ -215,7 +160,7 @@ class _Nodes:
         children.clear()
         children[_TAKEN] = None
 
-    def _attach(self, path: str, node: Node, place: _Place) -> bool:
+    def _attach(self, path: str, node: Node, place: Place) -> bool:
         reason = "a name cannot be empty" if path == "/" else invalid_reason(path)
         if reason is None and path in self._tree.nodes:
             reason = "stands there twice"
@@ -232,7 +177,7 @@ class _Nodes:
         self._tree.nodes[path] = node
         return True
 
-    def _node(self, form: Any, place: _Place) -> Node:
+    def _node(self, form: Any, place: Place) -> Node:
         node = Node(b"")
         if not self._complaints.names(place, form, _NODE):
             return node
@@ -253,7 +198,7 @@ class _Nodes:
         self._settle_owner(node, ttl, container, place)
         if node.data is not None and len(node.data) > _LARGE:
             self._contents.notes.append(
-                f"{_words(place)} has {len(node.data)} bytes of data: servers read the snapshot only with a"
+                f"{words(place)} has {len(node.data)} bytes of data: servers read the snapshot only with a"
                 " jute.maxbuffer that is larger"
             )
         self._read_stat(node, form.get("stat", {}), (place, "stat"))
@@ -266,7 +211,7 @@ class _Nodes:
             acl = self._acls[key] = intern(read_acl(form))
         return acl
 
-    def _settle_owner(self, node: Node, ttl: int, container: int, place: _Place) -> None:
+    def _settle_owner(self, node: Node, ttl: int, container: int, place: Place) -> None:
         owners = [owner for owner in (node.ephemeral_owner, ttl, container) if owner]
         if len(owners) > 1:
             self._complaints.add(place, "a node is one of ephemeralOwner, ttl and container, or none of them")
@@ -276,7 +221,7 @@ class _Nodes:
             if is_session and owner not in self._contents.sessions:
                 self._homeless.add(owner)
 
-    def _read_stat(self, node: Node, form: Any, place: _Place) -> None:
+    def _read_stat(self, node: Node, form: Any, place: Place) -> None:
         if not self._complaints.names(place, form, _STATS):
             return
         get = form.get

@@ -14,7 +14,8 @@ from pyzkserver.storage.snapshots import write_snapshot
 from .command import DONE, WRONG, ToolError, note_place, say
 from .directories import LOCK, Directories, find
 from .document import load, name_of
-from .dumpreader import Contents, NotADump, read
+from .dumpcomplaints import NotADump
+from .dumpreader import Contents, read
 from .forms import counted, hex64
 from .ownership import belong_to
 

@@ -1,14 +1,15 @@
-"""``pyzkserver snapshot``: says what is in snapshots, as Apache's zkSnapShotToolkit does, and verifies them."""
+"""``pyzkserver snapshot``: says what is in snapshots, as Apache's zkSnapShotToolkit does, and verifies them.
+
+What it says of single nodes and of subtrees is put into words in ``snapnodes.py``.
+"""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyzkserver.state.acl import OPEN_ACL
 from pyzkserver.state.digest import DIGEST_VERSION
-from pyzkserver.state.node import Node
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage import snapfile
 from pyzkserver.storage.damage import SnapshotDamaged
@@ -18,18 +19,8 @@ from pyzkserver.storage.snapcodec import CompressionMissing
 from pyzkserver.storage.snapfile import Snapshot
 
 from .command import DONE, OF_OUTPUT, UNUSABLE, WRONG, ToolError, json_line, say
-from .forms import (
-    acl_form,
-    acl_text,
-    counted,
-    data_form,
-    data_text,
-    hex64,
-    owner_fields,
-    path_text,
-    size_text,
-    time_form,
-)
+from .forms import acl_text, counted, hex64, path_text, size_text
+from .snapnodes import node_fields, node_line, sums, walk
 
 __all__ = ["main"]
 
@@ -155,13 +146,13 @@ def _show(found: _Found, options: argparse.Namespace) -> None:
     if top not in found.tree.nodes:
         raise ToolError(f"{found.path}: there is no node {top}")
     if options.nodes:
-        for path, node in _walk(found.tree, top):
+        for path, node in walk(found.tree, top):
             if options.json:
-                print(json_line({"file": str(found.path), **_node_fields(path, node, options.data)}))
+                print(json_line({"file": str(found.path), **node_fields(path, node, options.data)}))
             else:
-                print(_node_line(path, node, options.data))
+                print(node_line(path, node, options.data))
     elif options.tree is not None:
-        for path, depth, nodes, size in _sums(found.tree, top, options.tree):
+        for path, depth, nodes, size in sums(found.tree, top, options.tree):
             if options.json:
                 told = {"file": str(found.path), "path": path, "depth": depth, "nodes": nodes, "bytes": size}
                 print(json_line(told))
@@ -175,9 +166,6 @@ def _show(found: _Found, options: argparse.Namespace) -> None:
         print(_summary(found))
     if found.fault and not options.verify:
         say("snapshot", f"{found.path} is damaged: {found.fault}")
-
-
-# --- one file in a few words --------------------------------------------------------------------------------
 
 
 def _show_verdict(found: _Found, options: argparse.Namespace) -> None:
@@ -252,67 +240,3 @@ def _until(found: _Found) -> str:
 def _signed(id_: str) -> int:
     value = int(id_, 16)
     return value - (1 << 64) if value >> 63 else value
-
-
-# --- nodes --------------------------------------------------------------------------------------------------
-
-
-def _walk(tree: DataTree, top: str) -> Iterator[tuple[str, Node]]:
-    """This node and all below it, in the order of their names."""
-    waiting = [top]
-    while waiting:
-        path = waiting.pop()
-        node = tree.nodes[path]
-        yield path, node
-        above = "" if path == "/" else path
-        waiting += [f"{above}/{name}" for name in sorted(node.children or (), reverse=True)]
-
-
-def _node_fields(path: str, node: Node, with_data: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "path": path,
-        "czxid": hex64(node.czxid),
-        "mzxid": hex64(node.mzxid),
-        "pzxid": hex64(node.pzxid),
-        "ctime": time_form(node.ctime),
-        "mtime": time_form(node.mtime),
-        "version": node.version,
-        "cversion": node.cversion,
-        "aversion": node.aversion,
-        **owner_fields(node.ephemeral_owner),
-        "acl": acl_form(node.acl),
-        "dataLength": len(node.data or b""),
-        "numChildren": node.child_count,
-    }
-    if with_data:
-        told["data"] = data_form(node.data)
-    return told
-
-
-def _node_line(path: str, node: Node, with_data: bool) -> str:
-    told = _node_fields(path, node, False)
-    del told["path"], told["acl"]
-    words = [path_text(path), *(f"{key} {value}" for key, value in told.items())]
-    if node.acl != OPEN_ACL:
-        words.append(f"acl {acl_text(node.acl)}")
-    if with_data:
-        words.append(f"data {data_text(node.data, None)}")
-    return " ".join(words)
-
-
-def _sums(tree: DataTree, top: str, deepest: int) -> list[tuple[str, int, int, int]]:
-    """(path, depth, nodes, bytes) of the subtrees whose top has children, each before those in it."""
-    sums: list[list[Any]] = []
-    open_sums: list[list[Any]] = []  # of the nodes above the one that is looked at
-    base = 0 if top == "/" else top.count("/")
-    for path, node in _walk(tree, top):
-        depth = 0 if path == top else path.count("/") - base
-        del open_sums[depth:]
-        mine = [path, depth, 0, 0]
-        open_sums.append(mine)
-        for each in open_sums:
-            each[2] += 1
-            each[3] += len(node.data or b"")
-        if node.children and (not deepest or depth <= deepest):
-            sums.append(mine)
-    return [(path, depth, nodes, size) for path, depth, nodes, size in sums]
