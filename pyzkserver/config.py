@@ -136,7 +136,6 @@ class Config:
     members_version: int = 0
     next_members: str = field(default="", repr=False)
     config_file: Path | None = None
-    initial_config: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -154,9 +153,8 @@ class Config:
             if key.refused:
                 raise _refused(f"{key.refused}: remove this setting", name, value=given)
             if isinstance(key.kind, Whole) and value != given:
-                if (
-                    given < 0
-                ):  # Apache's servers take it for 0 in a file; what a program means by it nobody knows
+                if given < 0:
+                    # Apache's servers take it for 0 in a file; what a program means by it nobody knows.
                     raise _refused(f"must be {key.kind.allowed_keyword}", name, value=given)
                 self._note(name, f"is raised from {given} to {value}")
             if key.note:
@@ -302,7 +300,7 @@ def load(
         reading.take_properties(properties or {})
     else:
         text = read_latin1(zoo_cfg)
-        reading.values.update(tick_time=APACHE_TICK_TIME, config_file=zoo_cfg, initial_config=text)
+        reading.values.update(tick_time=APACHE_TICK_TIME, config_file=zoo_cfg)
         settings = [_trimmed(setting) for setting in parse_properties(text, str(zoo_cfg)).values()]
         # What QuorumPeerConfig keeps is weaker than a property for the same thing (observer.syncEnabled);
         # what it makes a property of overwrites -D.

@@ -25,12 +25,13 @@ _FILE, _PROPERTY, _BARE, _JVM = Where.FILE, Where.PROPERTY, Where.BARE, Where.JV
 _FLAG, _PATH, _TEXT = Boolean(), Directory(), Text()
 
 _GROUPED = "has no effect here: whatever gathers during one flush goes into the next"
+_TRIED = "has no effect here: addresses are tried until one answers"
 
 CLIENTS = (
     Key("clientPort", _FILE, Whole(0, 65535), "client_port", "the port for clients; 0 takes any free one"),
     Key("clientPortAddress", _FILE, Host(), "client_port_address", "the address to listen on"),
     Key("clientPortListenBacklog", _FILE, Whole(1, unset=-1), "client_port_listen_backlog",
-        "connections that the system queues before they are accepted; -1 leaves it to the system"),
+        "connections that wait to be accepted; -1 is 511"),
     Key("tickTime", _FILE, Whole(1, 107374182), "tick_time",
         "the unit of session timeouts and heartbeats, in ms"),
     Key("minSessionTimeout", _FILE, Whole(0, unset=-1), "min_session_timeout", "in ms; -1 is two ticks"),
@@ -52,10 +53,11 @@ CLIENTS = (
 REQUESTS = (
     Key("jute.maxbuffer", _JVM, Whole(1, decoded=True), "jute_max_buffer", "the largest request, in bytes"),
     Key("globalOutstandingLimit", _PROPERTY, Whole(1, decoded=True), "global_outstanding_limit",
-        "unanswered requests of all clients above which no more are read"),
+        "unanswered writes of one client above which no more of it is read (Apache's counts those of all)"),
     Key("extendedTypesEnabled", _PROPERTY, _FLAG, "extended_types_enabled", "TTL nodes"),
     Key("emulate353TTLNodes", _PROPERTY, _FLAG, "emulate_353_ttl_nodes",
-        "read TTL nodes as 3.5.3 wrote them"),
+        "read TTL nodes as 3.5.3 wrote them",
+        refused="TTL nodes of 3.5.3 are not supported, they would be taken for ephemeral ones"),
     Key("enforceQuota", _PROPERTY, _FLAG, "enforce_quota", "refuse writes that exceed a hard quota"),
     Key("znode.container.checkIntervalMs", _JVM, Whole(1, decoded=True), "container_check_interval_ms",
         "ms between looking for containers and TTL nodes to delete"),
@@ -113,7 +115,8 @@ STORAGE = (
     Key("serializeLastProcessedZxid.enabled", _PROPERTY, _FLAG, "serialize_last_processed_zxid_enabled",
         "snapshots end with the last zxid", "has no effect here: they always do"),
     Key("datadir.autocreate", _PROPERTY, _FLAG, "data_dir_autocreate", "create missing data directories"),
-    Key("db.autocreate", _PROPERTY, _FLAG, "db_autocreate", "start empty where there is no database"),
+    Key("db.autocreate", _PROPERTY, _FLAG, "db_autocreate", "start empty where there is no database",
+        "has no effect here: a server without data starts empty, and a member of an ensemble votes"),
     Key("autopurge.snapRetainCount", _FILE, Whole(3, floor=3), "auto_purge_snap_retain_count",
         "snapshots that purging keeps"),
     Key("autopurge.purgeInterval", _FILE, Whole(0, floor=0), "auto_purge_purge_interval",
@@ -122,7 +125,7 @@ STORAGE = (
         "ms to wait for more transactions before a flush", _GROUPED),
     Key("maxWriteQueuePollTime", _PROPERTY, Whole(0, LONG_MAX, decoded=True, unset=-1),
         "max_write_queue_poll_time",
-        "ms of waiting for the next transaction while flushDelay runs; -1 is a third of flushDelay"),
+        "ms of waiting for the next transaction while flushDelay runs, so without effect; -1 is a third of that"),
     Key("maxBatchSize", _PROPERTY, Whole(1, decoded=True), "max_batch_size",
         "transactions per flush at most", _GROUPED),
     Key("jute.maxbuffer.extrasize", _PROPERTY, Whole(1024, decoded=True, floor=1024, unset=-1),
@@ -197,10 +200,10 @@ ENSEMBLES = (
     Key("forceSnapshotSync", _PROPERTY, _FLAG, "force_snapshot_sync", "learners always get a snapshot"),
     Key("multiAddress.enabled", _PROPERTY, _FLAG, "multi_address_enabled", "members with several addresses"),
     Key("multiAddress.reachabilityCheckEnabled", _PROPERTY, _FLAG, "multi_address_reachability_check_enabled",
-        "try which address answers"),
+        "try which address answers", _TRIED),
     Key("multiAddress.reachabilityCheckTimeoutMs", _PROPERTY, Whole(1),
         "multi_address_reachability_check_timeout_ms",
-        "ms for that"),
+        "ms for that", _TRIED),
     Key("oraclePath", _FILE, _PATH, "oracle_path", "the file that decides between two members"),
 )  # fmt: skip
 
@@ -219,6 +222,5 @@ OURS = (
     Key("next_members", Where.KEYWORD, Text(optional=False), "next_members",
         "the text of the configuration that was proposed last, from zoo.cfg.dynamic.next"),
     Key("config_file", Where.KEYWORD, _PATH, "config_file", "the zoo.cfg that was read"),
-    Key("initial_config", Where.KEYWORD, Text(optional=False), "initial_config", "its text"),
     Key("notes", Where.KEYWORD, Names(), "notes", "what is to be said once in the log"),
 )  # fmt: skip
