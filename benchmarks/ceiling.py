@@ -1,7 +1,7 @@
 """A server that does nothing: it counts bytes and answers constants.
 
 What the generator reaches against it is the most that the generator can ever measure (on two cores or more:
-this one needs a core too). The real servers must stay well below.
+this one needs a core too).  The real servers must stay well below.
 """
 
 import multiprocessing

@@ -13,7 +13,7 @@ HOST = "127.0.0.1"
 
 
 class Client:
-    """One session. Raises OSError where the server goes away, frames.ReplyError where it refuses."""
+    """One session.  Raises OSError where the server goes away, frames.ReplyError where it refuses."""
 
     def __init__(self, port: int, timeout: float = 60.0) -> None:
         self._socket = socket.create_connection((HOST, port), timeout)
@@ -59,7 +59,7 @@ class Client:
         return frame
 
     def call(self, opcode: int, body: bytes = b"", accept: tuple[int, ...] = ()) -> bytes:
-        """One request; the whole reply frame. Error codes other than 0 and those in `accept` are raised."""
+        """One request; the whole reply frame.  Error codes other than 0 and those in `accept` are raised."""
         self._xid += 1
         self._socket.sendall(frames.request(self._xid, opcode, body))
         reply = self.read_frame()
@@ -69,7 +69,7 @@ class Client:
         return reply
 
     def call_many(self, requests: Iterable[tuple[int, bytes]], depth: int = 500) -> int:
-        """Many requests, `depth` at a time; how many. The first error is raised."""
+        """Many requests, `depth` at a time; how many.  The first error is raised."""
         done = 0
         block: list[bytes] = []
         for opcode, body in requests:
@@ -88,7 +88,7 @@ class Client:
 def wait_until_served(port: int, seconds: float, interval: float = 0.001) -> float:
     """Ask until the first answer, to a session and one exists on /: its time, by time.perf_counter().
 
-    An open port is not enough: Apache's server listens before it serves. TimeoutError where it takes
+    An open port is not enough: Apache's server listens before it serves.  TimeoutError where it takes
     longer than `seconds`.
     """
     deadline = time.perf_counter() + seconds

@@ -7,7 +7,7 @@
 - memory: resident memory of a member, the mean of the three, five seconds after they formed
 
 Each pair of ensembles is measured in turn, A B A B; medians, and the median of the pairs' ratios, are shown.
-All members keep their data on a tmpfs, without fsync; with --durable on a disk, with it. Markdown on stdout,
+All members keep their data on a tmpfs, without fsync; with --durable on a disk, with it.  Markdown on stdout,
 progress on stderr.
 """
 

@@ -1,6 +1,6 @@
 """The few frames of ZooKeeper's client protocol that the benchmarks send, and the little they read back.
 
-Written apart from the package on purpose: what measures a server shares no code with it. Only struct belongs
+Written apart from the package on purpose: what measures a server shares no code with it.  Only struct belongs
 here, no sockets and no clocks.
 """
 

@@ -1,9 +1,9 @@
 """The load generator: one process, raw non-blocking sockets, frames encoded before the clock starts.
 
 Each connection sends a block of `depth` requests, waits until all its replies are in, and at once sends the
-next block (block-wise: between two blocks nothing of that connection is outstanding). The timed loop only
+next block (block-wise: between two blocks nothing of that connection is outstanding).  The timed loop only
 counts bytes; the first and the last block of every connection, and some in between, are taken apart and
-checked for order and errors. A reply with an error is shorter than the right one, so its block never becomes
+checked for order and errors.  A reply with an error is shorter than the right one, so its block never becomes
 complete and the run fails, saying why.
 
     python benchmarks/load.py PORT --workload get --shape 10x100     measure a server that runs
@@ -34,7 +34,7 @@ SAMPLE_EVERY = 64  # wake-ups
 
 @dataclass(frozen=True)
 class Result:
-    """One measurement. Latencies are those of blocks: from its send to the last of its replies, in µs."""
+    """One measurement.  Latencies are those of blocks: from its send to the last of its replies, in µs."""
 
     workload: str
     shape: str
@@ -85,7 +85,7 @@ class Connection:
         self.socket.close()
 
     def send_block(self, now: int) -> None:
-        """Send the next block. StopIteration where there is none."""
+        """Send the next block.  StopIteration where there is none."""
         block, self.missing = self.next_block()
         self.started = now
         if self.send(block) != len(block):
@@ -124,7 +124,7 @@ class Connection:
 
 
 class Load:
-    """A workload on a number of connections; use as a context. Deletes what it created when left.
+    """A workload on a number of connections; use as a context.  Deletes what it created when left.
 
     With `others`, members of an ensemble, the connections take turns: the first to `port`, and so on.
     """
@@ -197,7 +197,7 @@ def measure(
 
 
 def pump(connections: list[Connection], duration: int) -> tuple[int, "array[int]"]:
-    """The timed loop. The nanoseconds it took, and those of every block."""
+    """The timed loop.  The nanoseconds it took, and those of every block."""
     wait, table = poller(connections), {c.socket.fileno(): c for c in connections}
     view = memoryview(bytearray(CHUNK))
     clock = time.perf_counter_ns

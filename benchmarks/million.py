@@ -1,6 +1,6 @@
 """A snapshot with many znodes, written without a server: what a data directory of a large tree begins with.
 
-Apart from the package on purpose, as `frames.py` is. The layout is Apache's (`FileSnap`, `DataTree.serialize`).
+Apart from the package on purpose, as `frames.py` is.  The layout is Apache's (`FileSnap`, `DataTree.serialize`).
 """
 
 import os

@@ -1,8 +1,8 @@
 """Two servers side by side: every workload and shape in turn on both, alternating, and the table of ratios.
 
 For each workload both servers are started afresh and warmed with it (Apache's needs its compiler to have seen
-the code). Then, for each shape, A and B are measured in turn, A B A B, and the ratio shown is the median of
-the ratios of neighbours: what disturbs the machine disturbs both. Progress goes to stderr, the tables
+the code).  Then, for each shape, A and B are measured in turn, A B A B, and the ratio shown is the median of
+the ratios of neighbours: what disturbs the machine disturbs both.  Progress goes to stderr, the tables
 (Markdown) to stdout.
 
     python benchmarks/run.py                                   ours beside Debian's package `zookeeper`

@@ -1,7 +1,7 @@
 """Starts a server from a command, in a directory of its own, and makes sure that it goes away again.
 
 In memory: ours has no data directory; Apache's cannot do without, so its lies on a tmpfs where the machine has
-one, and is not fsynced. Durable (--durable): both have a data directory on the same disk, and fsync.
+one, and is not fsynced.  Durable (--durable): both have a data directory on the same disk, and fsync.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def _resident(pid: int) -> int:
 class Others:
     """How much of the machine's processors others use, from now on: neither the server nor this process.
 
-    A share of all processors, with what a hypervisor took away; 0 where there is no /proc. A tick is 10 ms,
+    A share of all processors, with what a hypervisor took away; 0 where there is no /proc.  A tick is 10 ms,
     so one second on two cores is good to a few per cent.
     """
 

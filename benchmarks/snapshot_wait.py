@@ -1,9 +1,9 @@
 """How long requests wait while a snapshot of 1,000,000 znodes is taken, with fsync on.
 
-A server starts on a directory that holds them. One connection gets, a millisecond after each reply the next;
-another one sets, one request at a time without a pause; both on nodes of the million. With `snapCount=400`
-snapshots are due again and again: the measurement ends when so many were finished. Then the same server, for as
-long, with a snapCount that is never reached: what the machine and its disk make requests wait by themselves. A,
+A server starts on a directory that holds them.  One connection gets, a millisecond after each reply the next;
+another one sets, one request at a time without a pause; both on nodes of the million.  With `snapCount=400`
+snapshots are due again and again: the measurement ends when so many were finished.  Then the same server, for as
+long, with a snapCount that is never reached: what the machine and its disk make requests wait by themselves.  A,
 A without, B, B without, and again.
 
 Markdown on stdout, progress on stderr.
@@ -118,7 +118,7 @@ class Asker:
 
 
 class Snapshots:
-    """Watches a data directory. A snapshot is taken from the moment its file is there until it is whole."""
+    """Watches a data directory.  A snapshot is taken from the moment its file is there until it is whole."""
 
     def __init__(self, data: Path) -> None:
         self._directory = data / "version-2"

@@ -63,7 +63,7 @@ def watched(recipe: Recipe) -> AbstractContextManager[Server]:
 
 
 def at_rest(server: Server) -> int:
-    """Resident bytes, a second after the start. One client has come and gone: it asked whether it serves."""
+    """Resident bytes, a second after the start.  One client has come and gone: it asked whether it serves."""
     time.sleep(max(0.0, 1 - (time.perf_counter() - server.answered)))
     return server.resident_bytes()
 

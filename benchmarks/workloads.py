@@ -1,7 +1,7 @@
 """What each connection sends: blocks of requests, encoded before any clock runs.
 
 A workload is a pattern of operations that is walked round and round; `depth` requests of it, with xids
-1…depth, are one block. Replies to an operation always have the same size (the names that are created are all
+1…depth, are one block.  Replies to an operation always have the same size (the names that are created are all
 of one length), so a block is answered when that many bytes are in.
 """
 
@@ -102,7 +102,7 @@ def _operation(name: str, connection: int, number: int = 0) -> tuple[int, bytes]
 
 
 def reply_sizes(client: Client) -> dict[str, int]:
-    """The bytes of one reply to each operation, by asking once. Needs a prepared tree."""
+    """The bytes of one reply to each operation, by asking once.  Needs a prepared tree."""
     probe = 9_999_999
     names = ("get", "exists", "children", "set", "create")
     sizes = {name: len(client.call(*_operation(name, 0, probe))) for name in names}
@@ -111,7 +111,7 @@ def reply_sizes(client: Client) -> dict[str, int]:
 
 
 class Script:
-    """The blocks of one connection. Asked again, it goes on with names that were not used yet."""
+    """The blocks of one connection.  Asked again, it goes on with names that were not used yet."""
 
     def __init__(self, workload: str, connection: int, depth: int, sizes: dict[str, int]) -> None:
         pattern = WORKLOADS[workload]

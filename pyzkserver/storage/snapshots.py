@@ -193,7 +193,7 @@ class Snapshotter:
     async def _until_logged(self) -> None:
         """Wait until the log holds all that the snapshot may show.
 
-        A member of an ensemble applies what a quorum's disks have, perhaps not yet its own. A snapshot that is ahead
+        A member of an ensemble applies what a quorum's disks have, perhaps not yet its own.  A snapshot that is ahead
         of its log would be read with the zxid of its name, and what came after that would not be replayed.
         """
         appended = self._log.appended

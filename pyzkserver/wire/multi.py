@@ -126,7 +126,7 @@ def _as_apache_takes_it(op: OpCode, request: Record, start: int) -> MultiOp:
             return MultiOp(OpCode.CREATE_CONTAINER, request)
     elif isinstance(request, CreateTTLRequest) and request.flags not in _TTL_FLAGS:
         # Op.create(path, data, acl, flags, ttl): without a TTL mode the ttl is dropped, and with it the
-        # opcode. Here an unknown flag passes: the one operation fails later, in the ordinary way.
+        # opcode.  Here an unknown flag passes: the one operation fails later, in the ordinary way.
         plain = CreateRequest(request.path, request.data, request.acl, request.flags)
         container = request.flags == CreateFlag.CONTAINER
         return MultiOp(OpCode.CREATE_CONTAINER if container else OpCode.CREATE, plain)

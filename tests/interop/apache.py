@@ -103,7 +103,7 @@ def debian_classpath() -> str:
 
 
 def newer_classpath() -> str:
-    """The class path of Apache 3.9. Optional everywhere: its answers are also recorded."""
+    """The class path of Apache 3.9.  Optional everywhere: its answers are also recorded."""
     require(shutil.which("java") is not None, "there is no java on the PATH")
     return os.environ[NEWER_CLASSPATH]
 

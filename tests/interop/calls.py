@@ -118,7 +118,7 @@ def _bare(text: Text) -> str:
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `reply` names the shape of a successful answer's body (see replies.py)."""
+    """One request.  `reply` names the shape of a successful answer's body (see replies.py)."""
 
     text: str
     op: int

@@ -1,6 +1,6 @@
 """Conversations: scripted requests over raw sockets, and the transcript of all that a server answers.
 
-A scenario is data: who says what, in order. After each step every open connection is fenced with a ping, so
+A scenario is data: who says what, in order.  After each step every open connection is fenced with a ping, so
 the transcript shows exactly which frames that step caused and on which connection, and which it did not.
 """
 
@@ -26,7 +26,7 @@ LAST_ERRORS = (-115, -124)  # authentication failed, or was demanded
 
 @dataclass(frozen=True)
 class Connect:
-    """Open a connection and shake hands. `resume` names the connection whose session is asked for again."""
+    """Open a connection and shake hands.  `resume` names the connection whose session is asked for again."""
 
     timeout: int = 10_000
     resume: str | None = None
@@ -51,7 +51,7 @@ class Connect:
 
 @dataclass(frozen=True)
 class Raw:
-    """These bytes as they are. A connection that does not exist yet is opened without a handshake."""
+    """These bytes as they are.  A connection that does not exist yet is opened without a handshake."""
 
     data: bytes
     text: str

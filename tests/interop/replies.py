@@ -1,8 +1,8 @@
 """Replies as text: every field that arrived, with what differs from run to run put into relative terms.
 
 Zxids are counted from the scenario's first one, sessions go by the connection that opened them, times are
-"now" or, where a scenario asks for it, T1 < T2 < T3, and lists without an order are sorted. Everything else
-is shown as it came; bytes that fit no record are shown in hex. No difference between two servers may hide.
+"now" or, where a scenario asks for it, T1 < T2 < T3, and lists without an order are sorted.  Everything else
+is shown as it came; bytes that fit no record are shown in hex.  No difference between two servers may hide.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def render_body(reader: Reader, shape: str) -> str:
 
 
 def render(payload: bytes, shape: str, names: Names) -> str:
-    """One body as text. What is left over, or does not parse, is shown in hex."""
+    """One body as text.  What is left over, or does not parse, is shown in hex."""
     reader = Reader(payload, names)
     try:
         text = render_body(reader, shape)

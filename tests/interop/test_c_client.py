@@ -87,7 +87,7 @@ def normalized(output: str) -> str:
 
 
 def run_cli(address: Address) -> str:
-    """Runs the script. Quits when the last answer is there, as quitting fails what is unanswered."""
+    """Runs the script.  Quits when the last answer is there, as quitting fails what is unanswered."""
     process = subprocess.Popen(
         [str(CLI), "-h", f"{address[0]}:{address[1]}"],
         stdin=subprocess.PIPE,

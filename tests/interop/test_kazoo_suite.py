@@ -1,7 +1,7 @@
 """kazoo's own test suite, unchanged, against our server, and against ensembles of it.
 
-The suite lies in kazoo's wheel and starts Apache's server by `java … QuorumPeerMain zoo.cfg`. The `java`
-beside this file starts ours from the same words. The suite needs the extra "interop" of pyproject.toml.
+The suite lies in kazoo's wheel and starts Apache's server by `java … QuorumPeerMain zoo.cfg`.  The `java`
+beside this file starts ours from the same words.  The suite needs the extra "interop" of pyproject.toml.
 """
 
 from __future__ import annotations

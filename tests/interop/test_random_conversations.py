@@ -20,7 +20,7 @@ from .random_conversations import random_conversation, shrunk
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("release", RELEASES)
 def test_random_conversations(release: str, apaches: Apaches, pytestconfig: pytest.Config) -> None:
-    """Whatever clients say, in whatever order, both servers answer alike. `--first-seed` repeats a run."""
+    """Whatever clients say, in whatever order, both servers answer alike.  `--first-seed` repeats a run."""
     servers = apaches(release)
     first = pytestconfig.getoption("--first-seed", default=0)
 

@@ -1,7 +1,7 @@
 """The same bytes to our server and to Apache's: the answers are the same, frame for frame.
 
-What Apache 3.9 answered is recorded in transcripts/, and checked without any Java. Where Apache's server is
-at hand, both are asked side by side. `--rewrite-transcripts` records anew.
+What Apache 3.9 answered is recorded in transcripts/, and checked without any Java.  Where Apache's server is
+at hand, both are asked side by side.  `--rewrite-transcripts` records anew.
 """
 
 from __future__ import annotations

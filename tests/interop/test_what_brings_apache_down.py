@@ -1,4 +1,4 @@
-"""Requests that bring Apache's server down. Ours answers them, and goes on."""
+"""Requests that bring Apache's server down.  Ours answers them, and goes on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER: list[Step] = [("a", create("/t")), *quota("/t", SOFT)]
 
 
 def deadly(name: str, *steps: Step) -> Scenario:
-    """The last step is the deadly one. Behind it both an old and a new client ask for something."""
+    """The last step is the deadly one.  Behind it both an old and a new client ask for something."""
     after: list[Step] = [("a", sync("/old")), ("b", Connect()), ("b", sync("/new"))]
     return Scenario(name, "brings Apache down", [("a", Connect()), *steps, *after], server="extended")
 
