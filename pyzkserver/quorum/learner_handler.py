@@ -65,7 +65,6 @@ class LearnerHandler:
         """The last zxid of the synchronization, which is committed."""
         self._believed = 0
         """The last zxid that it acknowledged, and that was proposed."""
-        self.packets_received = 0
 
     # the conversation
 
@@ -236,7 +235,6 @@ class LearnerHandler:
 
     def _hear(self, one: Packet) -> None:
         type_, zxid, _, _ = one
-        self.packets_received += 1
         if type_ == _ACK:
             # One for each proposal: nearly half of what a learner says.
             if zxid > self._sync_limit.acknowledged:

@@ -134,10 +134,6 @@ class Tracker:
                 counted = True
         return counted
 
-    def has_sid(self, sid: int) -> bool:
-        """Whether the member votes in all of them."""
-        return all(sid in members.voting for members in self.configurations)
-
     @property
     def has_all_quorums(self) -> bool:
         return all(

@@ -77,7 +77,7 @@ class Accounted:
         if count <= 0:
             return
         self.latency.add(latency, count)
-        self.service.statistics.latency.add(latency, count)
+        statistics.latency.add(latency, count)
 
     def _account_late(self, latency: int, count: int = 1) -> None:
         """Of what had to wait for the log."""

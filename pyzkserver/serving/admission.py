@@ -19,7 +19,6 @@ class Admission:
         self._limit_per_address = config.max_client_cnxns
         self._by_address: dict[str, int] = {}
         self.total = 0
-        self.refused = 0
 
     def admit(self, address: str) -> bool:
         """Whether one more from this address may come in; if so, it is counted."""
@@ -30,7 +29,6 @@ class Admission:
         elif self._limit_per_address and here >= self._limit_per_address:
             reason = f"it has {here} connections; see maxClientCnxns"
         if reason:
-            self.refused += 1
             logger.warning("refusing a connection from %s: %s", address, reason)
             return False
         self._by_address[address] = here + 1

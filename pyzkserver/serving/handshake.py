@@ -54,9 +54,8 @@ class ShakingHands(Asking):
         self.session.owner = self
         if self.replica.role.opens_local_sessions:
             self.session.local = True
-            sessions.touch(
-                self.session, self.service.host.elapsed_ms()
-            )  # where its time is counted from now on
+            # Its time is counted here from now on, and by nobody else.
+            sessions.touch(self.session, self.service.host.elapsed_ms())
             self._welcome(valid=True)
             self._account_session(0)
             return

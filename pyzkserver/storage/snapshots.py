@@ -105,8 +105,6 @@ class Snapshotter:
         """Bytes of log between two; 0 for any."""
         self._compression = compression
         self._resting = resting
-        self.taken = 0
-        """How many snapshots were taken."""
         self.after: Callable[[], None] = lambda: None
         """Called when one was taken."""
         self._draw()
@@ -150,7 +148,6 @@ class Snapshotter:
             logger.error("the snapshot %s could not be written: %s; the logs keep everything", path, error)
             await self._discard(aside)
             return None
-        self.taken += 1
         logger.info("took the snapshot %s in %d ms", path, self._host.elapsed_ms() - started)
         self.after()
         return path

@@ -84,11 +84,6 @@ class MultiRequest(Record):
     def __init__(self, ops: list[MultiOp]) -> None:
         self.ops = ops
 
-    @property
-    def is_read(self) -> bool:
-        """Whether these are reads; of no operations at all, false."""
-        return bool(self.ops) and self.ops[0].op in _READS
-
     def encode_to(self, out: list[bytes]) -> None:
         for op, request in self.ops:
             out.append(MultiHeader(op, False, -1).encode())

@@ -220,8 +220,6 @@ def test_a_tracker_needs_a_quorum_of_both_configurations():
     assert not tracker.has_all_quorums
     tracker.add(5)
     assert tracker.has_all_quorums
-    assert tracker.has_sid(3)
-    assert not tracker.has_sid(5)
 
 
 # --- comparing --------------------------------------------------------------------------------------------
