@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pyzkserver._config.ensemble import membership_of, read_latin1, take_members
-from pyzkserver._config.membership import Membership
-from pyzkserver._config.properties import Setting, parse_properties
-from pyzkserver._config.reading import Reading
-from pyzkserver._config.table import FIELDS, suggestion
-from pyzkserver._config.values import DIGEST_ALGORITHMS, FOUR_LETTER_WORDS, Whole
-from pyzkserver.errors import ConfigError
+from ._config.ensemble import membership_of, read_latin1, take_members
+from ._config.membership import Membership
+from ._config.properties import Setting, parse_properties
+from ._config.reading import Reading
+from ._config.table import FIELDS, suggestion
+from ._config.values import DIGEST_ALGORITHMS, FOUR_LETTER_WORDS, Whole
+from .errors import ConfigError
 
 __all__ = ["FOUR_LETTER_WORDS", "Config", "Setting", "load", "parse_properties"]
 

@@ -146,6 +146,18 @@ def test_imports_go_one_way(path: Path) -> None:
     assert complaints(name_of(path), path.read_text(), is_package=path.name == "__init__.py") == []
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: name_of(path) or "pyzkserver")
+def test_siblings_are_named_in_one_way(path: Path) -> None:
+    """What stands in the same folder is imported as ``.name``, what stands elsewhere by its full name."""
+    here = ".".join(["pyzkserver", *path.relative_to(PACKAGE).parts[:-1]])
+    absolute = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and not node.level
+    ]
+    assert [node.module for node in absolute if f"{node.module}.".startswith(f"{here}.")] == []
+
+
 def test_all_modules_are_looked_at() -> None:
     """A checker that finds no modules finds no mistakes."""
     assert {"", "cli", "state.tree", "wire.jute", "replica.replica"} <= {name_of(path) for path in MODULES}

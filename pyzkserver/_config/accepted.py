@@ -3,8 +3,8 @@
 A key whose feature arrives moves to ``settings.py``.
 """
 
-from pyzkserver._config.keys import Key, Where, without_field
-from pyzkserver._config.values import Boolean, Host, Text, Whole
+from .keys import Key, Where, without_field
+from .values import Boolean, Host, Text, Whole
 
 __all__ = ["ENSEMBLES_ONLY", "NOT_YET", "NO_MEANING"]
 

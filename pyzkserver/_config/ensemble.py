@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pyzkserver._config.membership import ANY_ADDRESS, Member, Membership, read_settings
-from pyzkserver._config.properties import Setting, parse_properties
-from pyzkserver._config.reading import Origin, Reading
-from pyzkserver._config.table import find
-from pyzkserver._config.values import parse_integer
 from pyzkserver.errors import ConfigError
+
+from .membership import ANY_ADDRESS, Member, Membership, read_settings
+from .properties import Setting, parse_properties
+from .reading import Origin, Reading
+from .table import find
+from .values import parse_integer
 
 __all__ = ["NEXT_SUFFIX", "membership_of", "read_latin1", "take_members"]
 

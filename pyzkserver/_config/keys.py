@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import NamedTuple
 
-from pyzkserver._config.values import Kind, Text
+from .values import Kind, Text
 
 __all__ = ["Key", "Where", "without_field"]
 

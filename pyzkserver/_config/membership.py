@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
-from pyzkserver._config.properties import Setting, parse_properties
-from pyzkserver._config.values import LONG_MAX, parse_integer
 from pyzkserver.errors import ConfigError
+
+from .properties import Setting, parse_properties
+from .values import LONG_MAX, parse_integer
 
 __all__ = [
     "Address",

@@ -6,11 +6,12 @@ Config itself checks ranges and combinations; this module knows where every valu
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from pyzkserver._config.keys import Key, Where
-from pyzkserver._config.properties import Setting
-from pyzkserver._config.table import SILENT_PROPERTIES, find, names_of, suggestion
-from pyzkserver._config.values import Numbered, Whole, parse_integer
 from pyzkserver.errors import ConfigError
+
+from .keys import Key, Where
+from .properties import Setting
+from .table import SILENT_PROPERTIES, find, names_of, suggestion
+from .values import Numbered, Whole, parse_integer
 
 __all__ = ["Origin", "Reading"]
 

@@ -3,8 +3,8 @@
 The defaults are on the fields.  The keys that change nothing are in ``accepted.py``.
 """
 
-from pyzkserver._config.keys import Key, Where
-from pyzkserver._config.values import (
+from .keys import Key, Where
+from .values import (
     LONG_MAX,
     Boolean,
     Choice,

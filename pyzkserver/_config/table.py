@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from pyzkserver._config import accepted, settings
-from pyzkserver._config.keys import Key, Where
+from . import accepted, settings
+from .keys import Key, Where
 
 __all__ = ["FIELDS", "SECTIONS", "SILENT_PROPERTIES", "TABLE", "find", "names_of", "suggestion"]
 

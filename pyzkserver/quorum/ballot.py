@@ -7,8 +7,9 @@ What waits and moves bytes is in ``election.py`` and ``mesh.py``.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from pyzkserver.quorum.members import Members, Tracker
 from pyzkserver.wire.election import Notification, ServerState
+
+from .members import Members, Tracker
 
 __all__ = ["Ballot", "Electorate", "ServerState", "Vote", "exceeds"]
 

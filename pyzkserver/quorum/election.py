@@ -20,13 +20,14 @@ import trio
 from pyzkserver.config import Config
 from pyzkserver.errors import ConfigError
 from pyzkserver.host import Host
-from pyzkserver.quorum.ballot import Ballot, Electorate, Vote
-from pyzkserver.quorum.complaints import Complaints
-from pyzkserver.quorum.election_port import ElectionPort
-from pyzkserver.quorum.listening import where_to_listen
-from pyzkserver.quorum.members import Address, Member, Members, Tracker
-from pyzkserver.quorum.mesh import Limits, Mesh
 from pyzkserver.wire.election import Hello, Notification, ServerState
+
+from .ballot import Ballot, Electorate, Vote
+from .complaints import Complaints
+from .election_port import ElectionPort
+from .listening import where_to_listen
+from .members import Address, Member, Members, Tracker
+from .mesh import Limits, Mesh
 
 __all__ = ["Election", "Voter"]
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import trio
 
 from pyzkserver.host import Host
-from pyzkserver.quorum.complaints import Complaints
-from pyzkserver.quorum.mesh_lines import LOST, Line, MeshPeer, Welcome
 from pyzkserver.wire.election import OBSERVER_ID, Hello
+
+from .complaints import Complaints
+from .mesh_lines import LOST, Line, MeshPeer, Welcome
 
 __all__ = ["Limits", "Mesh"]
 
@@ -264,8 +265,7 @@ class Mesh:
 
 def _is_refusal(error: Exception) -> bool:
     """Nothing listens there: told apart from no answer, for then nobody may come to vote."""
-    if isinstance(
-        error.__cause__, ExceptionGroup
-    ):  # one of each address that a name has (trio.open_tcp_stream)
+    if isinstance(error.__cause__, ExceptionGroup):
+        # One of each address that a name has (trio.open_tcp_stream).
         return all(isinstance(cause, ConnectionRefusedError) for cause in error.__cause__.exceptions)
     return isinstance(error, ConnectionRefusedError)

@@ -12,6 +12,7 @@ from pyzkserver.state.acl import Identity
 from pyzkserver.state.queries import HalfWay
 from pyzkserver.state.watches import TooManyWatches
 from pyzkserver.wire.jute import DecodeError
+from pyzkserver.wire.records import PING_XID
 from pyzkserver.wire.requests import (
     OPERATIONS,
     AuthPacket,
@@ -43,7 +44,6 @@ _CREATE_SESSION = int(OpCode.CREATE_SESSION)
 _PING = int(OpCode.PING)
 _SYNC = int(OpCode.SYNC)
 _MULTI = int(OpCode.MULTI)
-_PING_XID = -2
 
 # Known, but not to be asked for by themselves (Request.isValid).
 _NEVER_ALONE = frozenset({int(OpCode.CHECK), int(OpCode.NOTIFICATION), int(OpCode.ERROR)})
@@ -147,7 +147,7 @@ class Asking(Writing):
             # A request that this code trips over costs its client an error, and nobody else anything.
             logger.exception("request %d of %s failed", op, self.name)
             err = ErrorCode.MARSHALLING_ERROR
-        self._reply(_PING_XID if op == _PING else xid, err, body)
+        self._reply(PING_XID if op == _PING else xid, err, body)
 
     # authentication
 

@@ -4,7 +4,7 @@ from struct import Struct
 
 from pyzkserver.state.transaction import Applied
 from pyzkserver.wire.jute import Record, encode_string
-from pyzkserver.wire.records import EventType, Stat
+from pyzkserver.wire.records import KEEPER_STATE_SYNC_CONNECTED, EventType, Stat
 from pyzkserver.wire.requests import (
     Create2Response,
     CreateResponse,
@@ -21,7 +21,6 @@ _HEADER = Struct(">iiqi")  # length, xid, zxid, err
 _HEADER_AND_LENGTH = Struct(">iiqii")
 _LENGTH = Struct(">i")
 _EVENT = Struct(">iiqiiii")  # length, xid -1, zxid, err 0, type, state, length of the path
-_SYNC_CONNECTED = 3
 
 _CREATE = int(OpCode.CREATE)
 _SYNC = int(OpCode.SYNC)
@@ -37,7 +36,7 @@ def reply_frame(xid: int, zxid: int, err: int, body: bytes = b"") -> bytes:
 def notification(event: EventType, path: str, zxid: int) -> bytes:
     """A whole watch event."""
     raw = encode_string(path)
-    return _EVENT.pack(28 + len(raw), -1, zxid, 0, event, _SYNC_CONNECTED, len(raw)) + raw
+    return _EVENT.pack(28 + len(raw), -1, zxid, 0, event, KEEPER_STATE_SYNC_CONNECTED, len(raw)) + raw
 
 
 def write_reply(applied: Applied, xid: int, zxid: int) -> bytes:

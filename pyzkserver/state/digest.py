@@ -11,12 +11,14 @@ from typing import Protocol
 
 from .node import Node
 
-__all__ = ["DIGEST_VERSION", "LOG_INTERVAL", "Digestible", "TreeDigest", "node_digest"]
+__all__ = ["DIGEST_VERSION", "EXCLUDED", "FIELDS", "LOG_INTERVAL", "Digestible", "TreeDigest", "node_digest"]
 
 DIGEST_VERSION = 2
 
-_FIELDS = Struct(">qqqqqiiiq")
-_EXCLUDED = "/zookeeper/"  # quota nodes differ between members (ZOOKEEPER-3114), so none of these is counted
+FIELDS = Struct(">qqqqqiiiq")
+"""What of a node's stat is counted, in its order."""
+EXCLUDED = "/zookeeper/"
+"""Below it nothing is counted, for quota nodes differ between members (ZOOKEEPER-3114)."""
 LOG_INTERVAL = 128  # DataTree.DIGEST_LOG_INTERVAL
 _LOG_LIMIT = 1024  # DataTree.DIGEST_LOG_LIMIT
 
@@ -38,13 +40,13 @@ class Digestible(Protocol):
 
 def node_digest(path: str, node: Digestible) -> int:
     """One node's share.  The root counts as the empty path, what is below /zookeeper not at all."""
-    if path.startswith(_EXCLUDED):
+    if path.startswith(EXCLUDED):
         return 0
     if path.isascii():
         raw = b"" if path == "/" else path.encode()
     else:
         raw = path.encode("utf-8", "surrogatepass")
-    fields = _FIELDS.pack(
+    fields = FIELDS.pack(
         node.czxid,
         node.mzxid,
         node.pzxid,

@@ -120,9 +120,8 @@ class Preparer(Judging):
         for part in request.ops:
             try:
                 if part.op not in _IN_MULTI:
-                    raise ZooKeeperError(
-                        ErrorCode.MARSHALLING_ERROR
-                    )  # a read: Apache finds no transaction for it
+                    # A read: Apache finds no transaction for it.
+                    raise ZooKeeperError(ErrorCode.MARSHALLING_ERROR)
                 body = self._single[part.op](asker, part.op, part.request)
             except ZooKeeperError as error:
                 self.pending.withdraw(asker.zxid)

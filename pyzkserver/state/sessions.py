@@ -9,6 +9,8 @@ from typing import Protocol
 
 from sortedcontainers import SortedDict
 
+from .node import CONTAINER_OWNER
+
 __all__ = [
     "ANYBODY",
     "Session",
@@ -16,13 +18,13 @@ __all__ = [
     "SessionTable",
     "first_session_id",
     "session_password",
+    "to_signed",
 ]
 
 ANYBODY = object()
 """The holder of a session that has not been heard of since this member leads: whoever speaks for it first."""
 
 _SUPER_SECRET = 0xB3415C00  # ZooKeeperServer.superSecret
-_CONTAINER_OWNER = -(1 << 63)
 
 
 def to_signed(value: int) -> int:
@@ -49,7 +51,7 @@ def first_session_id(server_id: int, now_ms: int) -> int:
     """Where a server starts to count (``SessionTrackerImpl.initializeNextSessionId``)."""
     low = ((now_ms << 24) & 0xFFFF_FFFF_FFFF_FFFF) >> 8
     first = to_signed(low | server_id << 56)
-    return first + 1 if first == _CONTAINER_OWNER else first
+    return first + 1 if first == CONTAINER_OWNER else first
 
 
 def _following(session_id: int) -> int:
@@ -117,7 +119,7 @@ class SessionTable:
         not find somebody else's.
         """
         new = self.next_id
-        while new in self.by_id or new == _CONTAINER_OWNER:
+        while new in self.by_id or new == CONTAINER_OWNER:
             new = _following(new)
         self.next_id = _following(new)
         return new

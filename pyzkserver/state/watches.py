@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from pyzkserver.wire.records import EventType
 
 if TYPE_CHECKING:
-    from pyzkserver.state.acl import Acl
+    from .acl import Acl
 
 __all__ = ["PERSISTENT", "RECURSIVE", "STANDARD", "TooManyWatches", "WatchTable", "Watcher", "Watches"]
 

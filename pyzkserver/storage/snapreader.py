@@ -7,15 +7,13 @@ decompressed here (``snapcodec.py``).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Final
 from zlib import crc32
 
 from pyzkserver.state.acl import OPEN_ACL, Acl, intern
-from pyzkserver.state.digest import node_digest
+from pyzkserver.state.digest import EXCLUDED, FIELDS, node_digest
 from pyzkserver.state.node import Node, NodeKind, kind_of
-from pyzkserver.state.paths import PROC_NODE
 from pyzkserver.state.tree import DataTree
 from pyzkserver.wire.jute import DecodeError, decode_string
 
@@ -39,8 +37,7 @@ from .snaplayout import (
 __all__ = ["Snapshot", "SnapshotReader"]
 
 _LONGEST_ENDING: Final = 1024  # bytes
-_COUNTED: Final = Struct(">qqqqqiiiq").pack  # state.digest: what of a stat is in the digest, in its order
-_NOT_COUNTED: Final = PROC_NODE + "/"
+_COUNTED: Final = FIELDS.pack
 
 
 @dataclass
@@ -208,7 +205,7 @@ class SnapshotReader(PushedBytes):
             above, slash, name = path.rpartition("/")
             if above != parent_path or not slash:
                 siblings = self._siblings(path, above)
-                parent_path, counted = above, self._digesting and not path.startswith(_NOT_COUNTED)
+                parent_path, counted = above, self._digesting and not path.startswith(EXCLUDED)
             acl = acls.get(acl_id)
             if acl is None:
                 acl = self._acl(path, acl_id)

@@ -17,7 +17,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pyzkserver.wire.primitives import (
+from .primitives import (
     FIXED_SIZES,
     STRING,
     VECTOR,
@@ -28,7 +28,7 @@ from pyzkserver.wire.primitives import (
 )
 
 if TYPE_CHECKING:
-    from pyzkserver.wire.jute import Record
+    from .jute import Record
 
 __all__ = ["install_constructor", "install_decoder", "install_encoder"]
 

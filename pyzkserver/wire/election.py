@@ -7,6 +7,8 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
+from pyzkserver.errors import PyzkserverError
+
 __all__ = [
     "MAX_MESSAGE",
     "OBSERVER_ID",
@@ -33,7 +35,7 @@ _TAIL = Struct(">qii")  # peer epoch, version, length of the configuration
 _CURRENT_VERSION = 2
 
 
-class ElectionFormatError(ValueError):
+class ElectionFormatError(PyzkserverError, ValueError):
     """What arrived on the election port is none of its formats.  The message says what is wrong."""
 
 

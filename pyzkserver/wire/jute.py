@@ -12,8 +12,8 @@ lives here.
 
 from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform, overload
 
-from pyzkserver.wire.compiler import install_constructor, install_decoder, install_encoder
-from pyzkserver.wire.primitives import (
+from .compiler import install_constructor, install_decoder, install_encoder
+from .primitives import (
     BUFFER,
     RECORD,
     STRING,

@@ -6,8 +6,8 @@ Neither is a plain record: a header says of what kind the next operation or resu
 
 from typing import Final, NamedTuple, Self
 
-from pyzkserver.wire.jute import Buffer, DecodeError, Record
-from pyzkserver.wire.proto import (
+from .jute import Buffer, DecodeError, Record
+from .proto import (
     CheckVersionRequest,
     Create2Response,
     CreateRequest,
@@ -22,7 +22,7 @@ from pyzkserver.wire.proto import (
     SetDataRequest,
     SetDataResponse,
 )
-from pyzkserver.wire.records import CreateFlag, ErrorResponse, MultiHeader
+from .records import CreateFlag, ErrorResponse, MultiHeader
 
 __all__ = ["MultiOp", "MultiRequest", "MultiResponse", "MultiResult", "NullAcl"]
 

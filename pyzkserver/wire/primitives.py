@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from pyzkserver.errors import PyzkserverError
 
 if TYPE_CHECKING:
-    from pyzkserver.wire.jute import Record
+    from .jute import Record
 
 __all__ = [
     "Buffer",

@@ -7,8 +7,8 @@ multi's requests and replies are no plain records, and are in ``multi.py``.
 
 from enum import IntEnum
 
-from pyzkserver.wire.jute import Record, boolean, buffer, int32, int64, record, ustring, vector
-from pyzkserver.wire.records import ACL, ClientInfo, Stat
+from .jute import Record, boolean, buffer, int32, int64, record, ustring, vector
+from .records import ACL, ClientInfo, Stat
 
 __all__ = [
     "AddWatchRequest",

@@ -10,8 +10,9 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from pyzkserver.errors import PyzkserverError
-from pyzkserver.wire.jute import Record, buffer, int32, int64, vector
-from pyzkserver.wire.records import Id
+
+from .jute import Record, buffer, int32, int64, vector
+from .records import Id
 
 __all__ = [
     "ACCEPTED_AGAIN",

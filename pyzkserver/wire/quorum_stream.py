@@ -6,9 +6,9 @@ Packets follow each other without a length before them, so they can only be read
 from struct import Struct
 from typing import Final
 
-from pyzkserver.wire.jute import DecodeError
-from pyzkserver.wire.quorum import Packet, PacketError, packet_name
-from pyzkserver.wire.records import Id
+from .jute import DecodeError
+from .quorum import Packet, PacketError, packet_name
+from .records import Id
 
 __all__ = ["PacketReader"]
 

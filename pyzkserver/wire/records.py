@@ -7,7 +7,7 @@ of the transaction log in ``txns.py``.
 from enum import IntEnum, IntFlag
 from typing import Final
 
-from pyzkserver.wire.jute import (
+from .jute import (
     Buffer,
     DecodeError,
     Record,

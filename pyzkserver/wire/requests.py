@@ -7,12 +7,12 @@ here.
 from dataclasses import dataclass
 from typing import Final
 
-from pyzkserver.wire import multi, proto
-from pyzkserver.wire.jute import Record
-from pyzkserver.wire.multi import *  # noqa: F403
-from pyzkserver.wire.proto import *  # noqa: F403
-from pyzkserver.wire.proto import OpCode
-from pyzkserver.wire.records import ConnectResponse, ErrorResponse
+from . import multi, proto
+from .jute import Record
+from .multi import *  # noqa: F403
+from .proto import *  # noqa: F403
+from .proto import OpCode
+from .records import ConnectResponse, ErrorResponse
 
 __all__ = ["OPERATIONS", "Operation"]
 __all__ += multi.__all__

@@ -6,9 +6,9 @@ How they are framed in a file is said in ``storage/logfile.py``, what they do to
 from collections.abc import Sequence
 from typing import Final
 
-from pyzkserver.wire.jute import Record, boolean, buffer, int32, int64, ustring, vector
-from pyzkserver.wire.proto import OpCode
-from pyzkserver.wire.records import ACL
+from .jute import Record, boolean, buffer, int32, int64, ustring, vector
+from .proto import OpCode
+from .records import ACL
 
 __all__ = [
     "TXN_BODIES",

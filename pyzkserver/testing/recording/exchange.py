@@ -114,9 +114,8 @@ class Exchange:
             if not self.frame:
                 return None
             if self.op in HANDSHAKES:
-                return ConnectResponse.decode(
-                    self.frame + b"\0", 4
-                )  # old clients get it without its last byte
+                # Old clients get it without its last byte.
+                return ConnectResponse.decode(self.frame + b"\0", 4)
             operation = OPERATIONS.get(self.op)
             if operation is None or operation.reply is None or len(self.frame) == _HEADER:
                 return None
