@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -156,6 +157,36 @@ def test_siblings_are_named_in_one_way(path: Path) -> None:
         if isinstance(node, ast.ImportFrom) and not node.level
     ]
     assert [node.module for node in absolute if f"{node.module}.".startswith(f"{here}.")] == []
+
+
+@cache
+def exported(path: Path) -> set[str] | None:
+    """What a module says is public; None where it says nothing, or gathers it from others."""
+    public = None
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            public = set(ast.literal_eval(node.value))
+        elif isinstance(node, ast.AugAssign) and getattr(node.target, "id", "") == "__all__":
+            return None
+    return public
+
+
+def test_what_others_import_is_public() -> None:
+    """``__all__`` is the door of a module: inside the package nobody comes in by another way."""
+    paths = {name_of(path): path for path in MODULES}
+    unnamed = set()
+    for path in MODULES:
+        source, is_package = path.read_text(), path.name == "__init__.py"
+        for name in imported_modules(name_of(path), is_package, source):
+            module, _, imported = name.removeprefix("pyzkserver.").rpartition(".")
+            public = exported(paths[module]) if name.startswith("pyzkserver.") and module in paths else None
+            if (
+                public is not None
+                and imported not in public | {"*"}
+                and f"{module}.{imported}".lstrip(".") not in paths
+            ):
+                unnamed.add(name)
+    assert unnamed == set()
 
 
 def test_all_modules_are_looked_at() -> None:

@@ -17,6 +17,7 @@ from .properties import Setting, parse_properties
 from .values import LONG_MAX, parse_integer
 
 __all__ = [
+    "ANY_ADDRESS",
     "Address",
     "Member",
     "Membership",

@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol
 __all__ = [
     "DIGEST_ALGORITHMS",
     "FOUR_LETTER_WORDS",
+    "LONG_MAX",
     "Boolean",
     "Choice",
     "DigestAlgorithm",
@@ -25,6 +26,7 @@ __all__ = [
     "Text",
     "Whole",
     "Words",
+    "parse_integer",
 ]
 
 INT_MAX = 2**31 - 1

@@ -24,7 +24,7 @@ from .outgoing import ProtocolViolation
 if TYPE_CHECKING:
     from .service import Service
 
-__all__ = ["Connection", "ProtocolViolation"]
+__all__ = ["OUTBOX_HIGH_WATER", "Connection", "ProtocolViolation"]
 
 logger = logging.getLogger("pyzkserver.connection")
 

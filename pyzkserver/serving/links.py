@@ -11,7 +11,7 @@ from collections.abc import Callable
 from .connection import Connection
 from .fourletter_machine import max_descriptors
 
-__all__ = ["FAREWELL_MS", "Acceptor", "Deadlines", "Link", "Partings", "most_parting"]
+__all__ = ["FAREWELL_MS", "MOST_DISCARDED", "Acceptor", "Deadlines", "Link", "Partings", "most_parting"]
 
 logger = logging.getLogger("pyzkserver.port")
 

@@ -20,8 +20,8 @@ class _Wrong(PyzkserverError):
 class TornTail(_Wrong):
     """A log ends in what was never written whole, as after a crash: everything before ``offset`` is good.
 
-    Nothing that was acknowledged stood behind it, so the newest log may be cut there.  In an older log,
-    which was synced before the next one was begun, it is damage.
+    Nothing that was acknowledged stood behind it, so the newest log may be cut there.  In an older log it is what
+    a server leaves that does not cut; if anything is missing, the zxids of the next log show a gap.
     """
 
 

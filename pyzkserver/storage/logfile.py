@@ -19,16 +19,13 @@ from pyzkserver.state.transaction import Transaction
 from pyzkserver.wire.jute import DecodeError
 
 from .damage import LogDamaged, TornTail
-from .txncodec import SMALLEST_PAYLOAD, LogEntry, decode_transaction, encode_transaction
+from .txncodec import SMALLEST_PAYLOAD, decode_transaction, encode_transaction
 
 __all__ = [
     "HEADER_SIZE",
     "LARGEST_PAYLOAD",
     "LOG_VERSION",
     "Entry",
-    "LogDamaged",
-    "LogEntry",
-    "TornTail",
     "decode_transaction",
     "encode_transaction",
     "file_header",

@@ -12,7 +12,15 @@ from pyzkserver.errors import PyzkserverError
 
 from .damage import SnapshotDamaged
 
-__all__ = ["CompressionMissing", "Compressor", "compressed", "compression_of", "compressor", "decompressed"]
+__all__ = [
+    "SNAPPY_MAGIC",
+    "CompressionMissing",
+    "Compressor",
+    "compressed",
+    "compression_of",
+    "compressor",
+    "decompressed",
+]
 
 
 class CompressionMissing(PyzkserverError):

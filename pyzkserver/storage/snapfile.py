@@ -32,7 +32,6 @@ from pyzkserver.state.node import Node
 from pyzkserver.state.tree import DataTree
 from pyzkserver.wire.jute import encode_string
 
-from .damage import SnapshotDamaged
 from .snapcodec import SNAPPY_MAGIC, compressed, compression_of, decompressed
 from .snaplayout import (
     COUNT,
@@ -55,8 +54,6 @@ from .snapreader import Snapshot, SnapshotReader
 __all__ = [
     "NOBODY",
     "Snapshot",
-    "SnapshotDamaged",
-    "SnapshotDigest",
     "SnapshotReader",
     "is_whole",
     "read",

@@ -24,6 +24,7 @@ from pyzkserver.wire.records import ACL, Id, StatPersisted
 
 __all__ = [
     "COUNT",
+    "DBID",
     "END_OF_NODES",
     "FILE_HEADER",
     "MAGIC",

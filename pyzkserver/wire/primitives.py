@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from .jute import Record
 
 __all__ = [
+    "BUFFER",
+    "FIXED_SIZES",
+    "RECORD",
+    "STRING",
+    "VECTOR",
     "Buffer",
     "DecodeError",
     "Field",
