@@ -37,9 +37,10 @@ PURE += [
     f"storage.{name}"
     for name in ("logfile", "txncodec", "snapfile", "snaplayout", "snapreader", "snapbytes", "snapcodec")
 ]
+PURE += [f"replica.{name}" for name in ("commit_log", "lane", "replica", "role", "standalone")]
 PURE += [
     f"quorum.{name}"
-    for name in (
+    for name in [
         "members",
         "ballot",
         "proposals",
@@ -47,8 +48,34 @@ PURE += [
         "reconfig",
         "leading",
         "following",
+        "reading",
+        "relaying",
+        "audience",
         "questions",
-    )
+        "session_holders",
+        "learner_requests",
+        "learner_sessions",
+        "local_sessions",
+        "quick",
+        "sync_limit",
+        "masters",
+    ]
+]
+PURE += [
+    f"serving.{name}"
+    for name in [
+        "connection",
+        "handshake",
+        "plain",
+        "writes",
+        "outgoing",
+        "accounting",
+        "fastpath",
+        "atonce",
+        "quickwrites",
+        "replies",
+        "statistics",
+    ]
 ]
 IMPURE = {"os", "random", "socket", "time", "trio"}
 
