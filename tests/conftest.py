@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,3 +27,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("CI") == "true" and skipped and session.exitstatus == pytest.ExitCode.OK:
         reporter.write_line(f"CI=true: {len(skipped)} tests were skipped, and none may be", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def zoo_cfg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes a zoo.cfg and gives its path, relative so that messages begin with "zoo.cfg:"."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(*lines: str) -> Path:
+        Path("zoo.cfg").write_text("\n".join(lines) + "\n", encoding="latin-1")
+        return Path("zoo.cfg")
+
+    return write
