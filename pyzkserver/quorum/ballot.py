@@ -15,10 +15,10 @@ __all__ = ["Ballot", "Electorate", "ServerState", "Vote", "exceeds"]
 
 LOOKING, FOLLOWING, LEADING, OBSERVING = ServerState
 _LAST_ROUND = 2**63 - 1
-NOBODY = -(2**63)  # what a member that may not be elected proposes
-FINALIZE_WAIT = (
-    200  # ms without a better vote after which a quorum's choice stands (FastLeaderElection.finalizeWait)
-)
+NOBODY = -(2**63)
+"""What a member that may not be elected proposes."""
+FINALIZE_WAIT = 200
+"""Milliseconds without a better vote after which a quorum's choice stands (``FastLeaderElection.finalizeWait``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +119,10 @@ class Ballot:
         self.leading_tracker: Tracker | None = None
         """Who elected this member, where it is the leader (``leadingVoteSet``)."""
         self._electorate: Electorate | None = None
-        self._votes: dict[
-            int, Vote
-        ] = {}  # of this round (recvset): all that are LOOKING have election_epoch == clock
-        self._established: dict[int, Vote] = {}  # of who follows or leads, whatever the round (outofelection)
+        self._votes: dict[int, Vote] = {}
+        """Of this round (recvset): all that are LOOKING have this election_epoch."""
+        self._established: dict[int, Vote] = {}
+        """Of who follows or leads, whatever the round (outofelection)."""
         self._interval = min_interval
         self._settling = False
 

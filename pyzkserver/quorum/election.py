@@ -31,7 +31,7 @@ from .mesh import Limits, Mesh
 
 __all__ = ["Election", "Voter"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("pyzkserver.quorum")
 
 
 class Voter(Protocol):
@@ -102,7 +102,7 @@ class Election:
         self._something = trio.Event()
         self._looking = False
         self._begun_with: Members | None = None
-        self._complaints = Complaints(_log)
+        self._complaints = Complaints(logger)
         self._last_own = own
         self._own()
 
@@ -185,7 +185,7 @@ class Election:
                 voter.current_epoch(),
             )
         )
-        _log.info("looking for a leader, round %d", self._ballot.logical_clock)
+        logger.info("looking for a leader, round %d", self._ballot.logical_clock)
         self._announce()
 
     def _members_changed(self) -> bool:
@@ -274,7 +274,7 @@ class Election:
             self._complaints.say("the configuration that member %d tells cannot be read: %s", sid, error)
             return
         if members.version > voter.members.version and voter.state is ServerState.LOOKING:
-            _log.info("member %d knows a newer configuration, version %x", sid, members.version)
+            logger.info("member %d knows a newer configuration, version %x", sid, members.version)
             voter.adopt_members(members)
             self._something.set()
 

@@ -16,7 +16,7 @@ from .mesh import Mesh
 
 __all__ = ["ElectionPort"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("pyzkserver.quorum")
 
 _AGAIN = 1.0
 """Seconds between two attempts to have an address."""
@@ -81,7 +81,7 @@ class ElectionPort:
         while True:
             opened, missing = open_listeners(self._host, addresses)
             for address, error in missing.items():
-                _log.warning("cannot listen for elections on %s: %s", address, error)
+                logger.warning("cannot listen for elections on %s: %s", address, error)
             if opened:
                 return opened, missing
             attempts += 1
@@ -97,7 +97,7 @@ class ElectionPort:
             attempts += 1
             opened, missing = open_listeners(self._host, [address])
             if opened:
-                _log.info("listening for elections on %s as well", address)
+                logger.info("listening for elections on %s as well", address)
                 await self._mesh.listen(opened)
             failure = missing[address]
-        _log.error("nobody can reach this member at %s for elections: %s", address, failure)
+        logger.error("nobody can reach this member at %s for elections: %s", address, failure)

@@ -19,7 +19,7 @@ from .mesh_lines import LOST, Line, MeshPeer, Welcome
 
 __all__ = ["Limits", "Mesh"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("pyzkserver.quorum")
 
 Endpoint = tuple[str, int]
 
@@ -64,7 +64,7 @@ class Mesh:
         self._peers: dict[int, MeshPeer] = {}
         self._nursery: trio.Nursery | None = None
         self._next_observer_id = -1
-        self._complaints = Complaints(_log)
+        self._complaints = Complaints(logger)
         self._welcome = Welcome(self.limits.hello, self.limits.strangers, self._complaints)
 
     # What the election calls; none of it waits.
@@ -177,7 +177,7 @@ class Mesh:
                 await trio.aclose_forcefully(stream)
                 return
         except LOST as error:
-            _log.debug("lost the connection to the election port of member %d: %s", peer.sid, error)
+            logger.debug("lost the connection to the election port of member %d: %s", peer.sid, error)
             return
         finally:
             peer.connecting = False
@@ -192,7 +192,7 @@ class Mesh:
                     stream = await self._host.connect(host, port)
             except (OSError, trio.TooSlowError) as error:
                 refused = refused and _is_refusal(error)
-                _log.debug("member %d at %s:%d: %s", peer.sid, host, port, error or "no answer")
+                logger.debug("member %d at %s:%d: %s", peer.sid, host, port, error or "no answer")
             else:
                 self._tune(stream)
                 return stream
@@ -209,7 +209,7 @@ class Mesh:
             if said is not None:
                 await self._place(said[0], stream, said[1])
         except LOST as error:
-            _log.debug("a connection to the election port was lost: %s", error)
+            logger.debug("a connection to the election port was lost: %s", error)
         finally:
             await trio.aclose_forcefully(stream)
 

@@ -16,7 +16,7 @@ from .complaints import Complaints
 
 __all__ = ["LOST", "Line", "MeshPeer", "Welcome"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("pyzkserver.quorum")
 
 LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 """What a stream raises that is no more."""
@@ -53,7 +53,7 @@ class Welcome:
                 "closing a connection to the election port that does not say hello: %s", error
             )
         except LOST as error:
-            _log.debug("a connection to the election port was lost: %s", error)
+            logger.debug("a connection to the election port was lost: %s", error)
         except trio.TooSlowError:
             self._complaints.say("closing a connection to the election port that does not say hello in time")
         finally:
@@ -115,7 +115,7 @@ class Line:
                     peer.last_sent, peer.outbox = peer.outbox, None
                     await self.stream.send_all(frame(peer.last_sent))
         except LOST as error:
-            _log.debug("lost the election connection to member %d: %s", peer.sid, error)
+            logger.debug("lost the election connection to member %d: %s", peer.sid, error)
             self.scope.cancel()
 
     async def _read(self, rest: bytes, receive: Callable[[int, bytes], None], complaints: Complaints) -> None:
@@ -138,4 +138,4 @@ class Line:
         except (ElectionFormatError, FrameError) as error:
             complaints.say("closing the election connection of member %d: %s", peer.sid, error)
         except LOST as error:
-            _log.debug("lost the election connection to member %d: %s", peer.sid, error)
+            logger.debug("lost the election connection to member %d: %s", peer.sid, error)

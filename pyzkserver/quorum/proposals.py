@@ -115,7 +115,3 @@ class Proposals:
         """Everything up to ``zxid`` is committed."""
         assert self.committed <= zxid <= self.decided()
         self.committed = zxid
-
-    def holders(self, zxid: int) -> set[int]:
-        """Who holds this proposal, for the choice of another leader."""
-        return {sid for sid, acked in self.acked.items() if acked >= zxid}

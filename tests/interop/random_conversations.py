@@ -80,8 +80,8 @@ class Maker(Requests):
         return [(who, self.request())]
 
     def batch(self) -> list[Call]:
-        """Some requests in one write. Without setACL: Apache checks what follows one against the old ACL or
-        the new, as chance will have it, because its ChangeRecord keeps the old one. It judges quotas by what is
+        """Some requests in one write.  Without setACL: Apache checks what follows one against the old ACL or
+        the new, as chance will have it, because its ChangeRecord keeps the old one.  It judges quotas by what is
         applied, too."""
         made = [self.request() for _ in range(1 if self.quota else self.random.randint(2, 7))]
         return without(made, "setACL") or [self.read()]
