@@ -8,9 +8,10 @@ from .disk import Disk, File
 from .recovery import DataDirectoryError, Recovered
 from .snapshots import clear_unfinished
 
-__all__ = ["LOCK_FILE", "DataDirectories", "homes"]
+__all__ = ["LOCK_FILE", "VERSION", "DataDirectories", "homes"]
 
-_VERSION = "version-2"
+VERSION = "version-2"
+"""The directory in dataDir and in dataLogDir that holds the files (``FileTxnSnapLog``)."""
 LOCK_FILE = "pyzkserver.lock"
 """Locked while a server, or an ensemble of a command's, has a directory."""
 _PROBE = "unfinished.write-test"
@@ -24,7 +25,7 @@ def homes(disk: Disk, directories: Iterable[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for directory in directories:
         real = disk.resolve(directory)
-        for home in (directory.parent, *([real.parent] if real.name == _VERSION else [])):
+        for home in (directory.parent, *([real.parent] if real.name == VERSION else [])):
             found.setdefault(disk.resolve(home), home)
     return list(found.values())
 
@@ -34,8 +35,8 @@ class DataDirectories:
 
     def __init__(self, disk: Disk, data_dir: Path, log_dir: Path | None) -> None:
         self._disk = disk
-        self.snapshots = data_dir / _VERSION
-        self.logs = (log_dir or data_dir) / _VERSION
+        self.snapshots = data_dir / VERSION
+        self.logs = (log_dir or data_dir) / VERSION
         if disk.resolve(self.logs) == disk.resolve(self.snapshots):
             self.logs = self.snapshots  # by a link perhaps
         self._unlock: list[Callable[[], None]] = []

@@ -12,6 +12,7 @@ from pyzkserver.replica.replica import Proposal, Replica
 from pyzkserver.server import new_tree
 from pyzkserver.state.savepoint import Savepoint
 from pyzkserver.state.sessions import Session
+from pyzkserver.wire.records import CreateFlag
 from pyzkserver.wire.requests import CreateRequest, CreateTTLRequest, DeleteRequest, OpCode, SetDataRequest
 
 from .contents import IMPLIED, Contents, ContentsError, State, Tree, Znode, contents_of, znodes_of
@@ -20,7 +21,6 @@ from .sessions import check_sessions, session_ids_of
 
 __all__ = ["Keeping"]
 
-_CONTAINER, _TTL = 4, 5  # CreateMode
 _SUPER = (("super", ""),)
 
 
@@ -221,11 +221,13 @@ class _Writer:
             if znode is not IMPLIED:
                 self.submit(path, OpCode.SET_DATA, SetDataRequest(path, data, -1))
         elif znode.ttl is not None:
-            request = CreateTTLRequest(path, data, znode.acl_entries(), _TTL, znode.ttl)
+            request = CreateTTLRequest(
+                path, data, znode.acl_entries(), CreateFlag.PERSISTENT_WITH_TTL, znode.ttl
+            )
             self.submit(path, OpCode.CREATE_TTL, request)
         else:
             op = OpCode.CREATE_CONTAINER if znode.container else OpCode.CREATE
-            flags = _CONTAINER if znode.container else 0
+            flags = CreateFlag.CONTAINER if znode.container else CreateFlag.PERSISTENT
             self.submit(path, op, CreateRequest(path, data, znode.acl_entries(), flags))
 
     def submit(self, path: str, op: int, request: Any) -> None:

@@ -14,6 +14,7 @@ from typing import NoReturn
 from pyzkserver.config import parse_properties
 from pyzkserver.errors import ConfigError
 from pyzkserver.state.tree import DataTree
+from pyzkserver.storage.datadir import VERSION
 from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.logfile import HEADER_SIZE, zxid_of
 from pyzkserver.storage.recovery import DataDirectoryError, Recovered, recover
@@ -21,8 +22,6 @@ from pyzkserver.storage.recovery import DataDirectoryError, Recovered, recover
 from .command import UNUSABLE, ToolError
 
 __all__ = [
-    "LOCK",
-    "VERSION",
     "Directories",
     "ReadOnlyDisk",
     "State",
@@ -31,10 +30,6 @@ __all__ = [
     "read_log_bytes",
     "read_state",
 ]
-
-VERSION = "version-2"
-LOCK = "pyzkserver.lock"
-"""What a running server of ours holds locked, beside ``version-2``."""
 
 _CHUNK = 1 << 20
 _ATTEMPTS = 5

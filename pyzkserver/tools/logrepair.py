@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyzkserver.storage.damage import LogDamaged, TornTail
-from pyzkserver.storage.datadir import homes
+from pyzkserver.storage.datadir import LOCK_FILE, VERSION, homes
 from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.logfile import HEADER_SIZE
 from pyzkserver.storage.recovery import log_files
 
 from .command import UNUSABLE, ToolError, json_line, note_place, say
-from .directories import LOCK, VERSION, read_log_bytes
+from .directories import read_log_bytes
 from .forms import counted, hex64
 from .logscan import Found, scan
 from .logview import line
@@ -90,9 +90,9 @@ def _lock(path: Path) -> Callable[[], None]:
     directory = path.absolute().parent
     if VERSION in (directory.name, directory.resolve().name):
         for home in homes(RealDisk(), [directory]):
-            if not (home / LOCK).exists():
+            if not (home / LOCK_FILE).exists():
                 continue
-            unlock = RealDisk().lock(home / LOCK)
+            unlock = RealDisk().lock(home / LOCK_FILE)
             if unlock is None:
                 held.close()
                 raise ToolError(f"{path} belongs to a running server: stop it first")

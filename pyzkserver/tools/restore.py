@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pyzkserver.storage.datadir import homes
+from pyzkserver.storage.datadir import LOCK_FILE, homes
 from pyzkserver.storage.disk import RealDisk
 from pyzkserver.storage.snapshots import write_snapshot
 
 from .command import DONE, WRONG, ToolError, note_place, say
-from .directories import LOCK, Directories, find
+from .directories import Directories, find
 from .document import load, name_of
 from .dumpcomplaints import NotADump
 from .dumpreader import Contents, read
@@ -158,13 +158,13 @@ def _lock(disk: RealDisk, target: Directories) -> list[Callable[[], None]]:
     for directory in target.both():
         disk.make_directory(directory.parent)
     for home in homes(disk, target.both()):
-        one = disk.lock(home / LOCK)
+        one = disk.lock(home / LOCK_FILE)
         if one is None:
             for each in unlock:
                 each()
             raise ToolError(f"{home} is in use by a running server: stop it first")
         unlock.append(one)
-        belong_to(home / LOCK, home, "restore")
+        belong_to(home / LOCK_FILE, home, "restore")
     return unlock
 
 

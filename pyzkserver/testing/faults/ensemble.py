@@ -25,6 +25,10 @@ class _Members(Protocol):
     def level(self, sid: int) -> None:
         """Let this one log what the leader counts as logged."""
 
+    @property
+    def leader(self) -> Any:
+        """The member that leads.  Raises NotFormed where nobody does."""
+
 
 _NOBODY = Target(frozenset(), None, None)
 
@@ -100,8 +104,7 @@ class EnsembleFaults(Faults):
 
         Raises NotFormed where nobody leads, ValueError for a session that is not there.
         """
-        leader: Any = self._ensemble.leader  # type: ignore[attr-defined]
-        leader.faults.expire(client)
+        self._ensemble.leader.faults.expire(client)
 
     def partition(self, *groups: Iterable[Any]) -> Rule:
         """Cut every link between members of different groups.  Nobody is told; what is sent waits."""
