@@ -401,3 +401,8 @@ class Client:
         for call in calls:
             reply = self.say(call)
             assert reply.err == 0, (call, reply)
+
+
+def errors(answers: list[Reply | Event]) -> list[int]:
+    """The codes of the replies among these."""
+    return [answer.err for answer in answers if isinstance(answer, Reply)]
