@@ -1,8 +1,8 @@
-"""The two epochs that a member of an ensemble may never forget, and the number that it has (``QuorumPeer``).
+"""The two epochs that a member of an ensemble may never forget (``QuorumPeer``).
 
 ``acceptedEpoch`` is the newest one that this member promised to a leader, ``currentEpoch`` that of the last leader
-whose history it took over.  Both are files beside the snapshots, which hold a decimal number; ``myid`` is one in
-``dataDir`` itself.  When to set which is the quorum protocol's business; here it is only made durable.
+whose history it took over.  Both are files beside the snapshots, which hold a decimal number.  When to set which
+is the quorum protocol's business; here it is only made durable.
 """
 
 import logging
@@ -13,7 +13,7 @@ from .disk import Disk
 from .filelog import StorageFailed
 from .recovery import DataDirectoryError
 
-__all__ = ["ACCEPTED_EPOCH", "CURRENT_EPOCH", "Epochs", "read_myid"]
+__all__ = ["ACCEPTED_EPOCH", "CURRENT_EPOCH", "Epochs"]
 
 logger = logging.getLogger("pyzkserver.storage")
 
@@ -151,26 +151,6 @@ _MENDING: Final = (
     "Restore the whole directory from a backup of this member; or, if a majority of the others is well, empty it,"
     " and this member is brought up from them"
 )
-
-
-def read_myid(disk: Disk, data_dir: Path) -> int:
-    """The number of this member, from ``dataDir/myid`` (``QuorumPeerConfig.setupMyId``).
-
-    Raises DataDirectoryError where there is none.  Whether the configuration knows it, the caller sees.
-    """
-    path = data_dir / "myid"
-    line = _first_line(disk, path)
-    if line is None:
-        raise DataDirectoryError(
-            f"{path} is missing: it must hold the number of this member, the N of its line server.N in the"
-            " configuration"
-        )
-    number = _number(line)
-    if number is None:
-        raise DataDirectoryError(
-            f"{path}: it should hold the number of this member, and begins with {line!r}"
-        )
-    return number
 
 
 def _first_line(disk: Disk, path: Path) -> str | None:

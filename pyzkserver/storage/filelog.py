@@ -48,7 +48,7 @@ class FileLog:
         warn_ms: int = 1000,
     ) -> None:
         self.durable: Callable[[int], None] = _ignore
-        self.failed: Callable[[StorageFailed], None] = _ignore_failure
+        self.failed: Callable[[StorageFailed], None] = _raise
         self.digest: Callable[[], int | None] = _no_digest
         """What counts the tree's digest after the last transaction that was appended, for those without one."""
         self.appended = self.writing = self.synced = last_zxid
@@ -261,5 +261,5 @@ def _no_digest() -> None:
     return None
 
 
-def _ignore_failure(failure: StorageFailed) -> None:
+def _raise(failure: StorageFailed) -> None:
     raise failure

@@ -8,19 +8,15 @@ Neither side says how long it is, and nothing is compressed.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Final
 
 from pyzkserver.state.tree import DataTree
-from pyzkserver.wire.jute import encode_string
+from pyzkserver.wire.quorum import SNAPSHOT_SIGNATURE
 
 from .damage import SnapshotDamaged
 from .snapfile import write_unsealed
 from .snapreader import Snapshot, SnapshotReader
 
 __all__ = ["TreeReceiver", "receive_tree", "tree_stream"]
-
-_SIGNATURE: Final = encode_string("BenWasHere")
-_LENGTH: Final = len(_SIGNATURE).to_bytes(4)
 
 
 def tree_stream(tree: DataTree, sessions: Mapping[int, int]) -> Iterator[bytes]:
@@ -35,7 +31,7 @@ def tree_stream(tree: DataTree, sessions: Mapping[int, int]) -> Iterator[bytes]:
 
 def _signed(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield from pieces
-    yield _LENGTH + _SIGNATURE
+    yield SNAPSHOT_SIGNATURE
 
 
 class TreeReceiver:
@@ -63,11 +59,11 @@ class TreeReceiver:
             if not self._reader.done:
                 return
             self._tail = self._reader.rest
-        found, wanted = self._tail[: len(_LENGTH) + len(_SIGNATURE)], _LENGTH + _SIGNATURE
-        if not wanted.startswith(found):
+        found = self._tail[: len(SNAPSHOT_SIGNATURE)]
+        if not SNAPSHOT_SIGNATURE.startswith(found):
             at = self._received - len(self._tail)
             raise SnapshotDamaged(at, f"behind the nodes stands {found!r} and not the signature BenWasHere")
-        self.done = found == wanted
+        self.done = found == SNAPSHOT_SIGNATURE
 
     @property
     def snapshot(self) -> Snapshot:
@@ -77,7 +73,7 @@ class TreeReceiver:
     @property
     def rest(self) -> bytes:
         """What was fed beyond its end: the next packets."""
-        return self._tail[len(_LENGTH) + len(_SIGNATURE) :]
+        return self._tail[len(SNAPSHOT_SIGNATURE) :]
 
     def end(self) -> None:
         """There is no more.  Raises SnapshotDamaged unless all was there."""

@@ -5,11 +5,11 @@ import logging
 import pytest
 from sim.disk import PowerFailure, SimDisk
 
-from pyzkserver.storage.epochs import ACCEPTED_EPOCH, CURRENT_EPOCH, Epochs, read_myid
+from pyzkserver.storage.epochs import ACCEPTED_EPOCH, CURRENT_EPOCH, Epochs
 from pyzkserver.storage.filelog import StorageFailed
 from pyzkserver.storage.recovery import DataDirectoryError
 
-from .directories import DATA_DIR, VERSION_2, new_disk
+from .directories import VERSION_2, new_disk
 
 ACCEPTED, CURRENT = VERSION_2 / ACCEPTED_EPOCH, VERSION_2 / CURRENT_EPOCH
 
@@ -168,24 +168,3 @@ class TestSetting:
         again = disk.kill()
         assert load(again) == (5, 4)
         assert {load(again.crash(seed)) for seed in range(50)} == {(5, 4)}
-
-
-class TestMyid:
-    """The number of a member."""
-
-    @pytest.mark.parametrize("text", [b"3", b"3\n", b"3\nmore"])
-    def test_the_first_line(self, text: bytes) -> None:
-        disk = directory()
-        disk.put(DATA_DIR / "myid", text)
-        assert read_myid(disk, DATA_DIR) == 3
-
-    def test_none(self) -> None:
-        """The message says what the file is for."""
-        with pytest.raises(DataDirectoryError, match=r"/var/data/myid is missing: .*server\.N"):
-            read_myid(directory(), DATA_DIR)
-
-    def test_no_number(self) -> None:
-        disk = directory()
-        disk.put(DATA_DIR / "myid", b"three")
-        with pytest.raises(DataDirectoryError, match="begins with 'three'"):
-            read_myid(disk, DATA_DIR)
