@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from zlib import adler32
 
 from pyzkserver.storage.damage import LogDamaged, TornTail
+from pyzkserver.storage.datadir import VERSION
 from pyzkserver.storage.logfile import (
     HEADER_SIZE,
     LARGEST_PAYLOAD,
@@ -23,7 +24,7 @@ from pyzkserver.storage.logfile import (
 from pyzkserver.wire.jute import DecodeError
 
 from .command import UNUSABLE, ToolError
-from .directories import VERSION, read_log_bytes
+from .directories import read_log_bytes
 
 __all__ = ["Found", "check_is_log", "scan"]
 
