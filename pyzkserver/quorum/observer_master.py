@@ -30,8 +30,9 @@ _FAREWELL = 0.05
 """Seconds."""
 _COUNTER = 0xFFFF_FFFF
 _MOST_QUESTIONS = 10_000
-_MOST_BYTES = 1 << 22
-"""While as much waits for the leader, observers are not read from."""
+_MOST_BYTES = 96 << 20
+"""While as much waits for the leader, observers are not read from.  64 MiB of it may be of this member's own clients
+(``serving.under_way``), who must not keep the observers out."""
 
 
 class ObserverMaster(Registry):
@@ -137,9 +138,7 @@ class ObserverMaster(Registry):
     @property
     def busy(self) -> bool:
         """Whether so much waits for the leader that observers must not be read from."""
-        return (
-            self._upstream.waiting > _MOST_BYTES or self.telling.following.questions.waiting > _MOST_QUESTIONS
-        )
+        return self._upstream.waiting > _MOST_BYTES or self.telling.waiting > _MOST_QUESTIONS
 
     async def until_ready(self) -> None:
         """Wait until the leader has taken and answered some of it."""

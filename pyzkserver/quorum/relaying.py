@@ -49,6 +49,8 @@ class Relaying(Audience):
     def __init__(self, following: Following, soon: Callable[[Callable[[], None]], None]) -> None:
         super().__init__(soon)
         self.following = following
+        self.waiting = 0
+        """How many syncs and revalidations of observers the leader has not answered."""
 
     @property
     def replica(self) -> Replica:
@@ -104,10 +106,12 @@ class Relaying(Audience):
             logger.info("session %s has moved, and asks for something where it was", session)
             op, body = _MULTI, b""
         if op == _SYNC:
+            self.waiting += 1
             self.following.questions.sync(partial(self._synced, link))
         self.following.forward(session_id, cxid, op, body, identities)
 
     def _synced(self, link: Link) -> None:
+        self.waiting -= 1
         if link in self.observers:
             self.send(link, short_packet(PacketType.SYNC, 0))
 
@@ -120,10 +124,12 @@ class Relaying(Audience):
         session = self.replica.sessions.by_id.get(session_id)
         if session is not None:
             session.holder = link
+        self.waiting += 1
         self.following.questions.revalidate(session_id, partial(self._revalidated, link, session_id))
         self.following.send(packet(PacketType.REVALIDATE, -1, encode_revalidate(session_id, timeout)))
 
     def _revalidated(self, link: Link, session_id: int, valid: bool) -> None:
+        self.waiting -= 1
         session = self.replica.sessions.by_id.get(session_id)
         if valid and session is not None and session.holder is link and session.owner is not None:
             session.owner.session_ended()  # it was here, and has moved

@@ -10,10 +10,11 @@ import pytest
 import trio
 
 from pyzkserver.errors import ErrorCode
-from pyzkserver.quorum import observer_master
+from pyzkserver.quorum import observer_master, outbox
 from pyzkserver.quorum.learner_handler import LearnerHandler
 from pyzkserver.quorum.master_choice import MasterChoice
 from pyzkserver.quorum.members import Members
+from pyzkserver.serving import under_way
 from pyzkserver.state.acl import OPEN_ACL
 from pyzkserver.state.sessions import ANYBODY
 from pyzkserver.state.tree import DataTree
@@ -520,14 +521,43 @@ async def test_a_flood_of_questions_waits_for_the_leader(stage: Stage) -> None:
                 await wire.say(sync(1, sent))
         assert scope.cancelled_caught
         questions = master.telling.following.questions
-        assert 50 < questions.waiting < 5_000
+        assert 50 < questions.waiting == master.telling.waiting < 5_000
         master.telling.following.send = send
         for data in held:
             send(data)
         for _ in range(sent):
             await wire.hear(P.SYNC)
+        assert master.telling.waiting == 0
     finally:
         observer_master._MOST_QUESTIONS = most
+
+
+def test_this_members_own_clients_do_not_keep_observers_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they ask the leader, and have under way, is bounded elsewhere: it is not for observers to wait for."""
+
+    @served()
+    async def scenario(stage: Stage) -> None:
+        _, follower = await voters(stage)
+        wire = await observing(stage, follower)
+        learner = follower.peer.learner
+        assert learner is not None
+        master, held = learner.master, list[bytes]()
+        assert master is not None
+        client = await Client.new(follower.replica)
+        learner.following.send = held.append
+        for _ in range(60):
+            client.send(OpCode.SYNC, SyncRequest("/"))
+        assert not master.busy
+        learner.upstream._outbox.waiting = under_way.MOST
+        assert not master.busy
+        await wire.say(sync(1, 1), packet(P.REVALIDATE, -1, encode_revalidate(1, 4000)))
+        await stage.until(lambda: master.telling.waiting == 2)
+        learner.upstream._outbox.waiting = outbox.MAX_QUEUED // 2
+        assert master.busy
+        learner.upstream._outbox.waiting = 0
+
+    monkeypatch.setattr(observer_master, "_MOST_QUESTIONS", 50)
+    scenario()
 
 
 @served()
