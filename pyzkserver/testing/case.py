@@ -39,6 +39,23 @@ class ZooKeeperMixin(_Base):
 
     zookeeper: Server
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        bases = cls.__mro__
+        if unittest.TestCase in bases and bases.index(unittest.TestCase) < bases.index(ZooKeeperMixin):
+            raise TypeError(
+                f"class {cls.__name__}: name ZooKeeperMixin before TestCase, or its setUp is never called"
+            )
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if name == "zookeeper":
+                raise AttributeError(
+                    "setUp starts self.zookeeper, of a class setUpClass: a method of that name calls super()'s first"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @classmethod
     def setUpClass(cls) -> None:
         """Start the server of the class, if it is one for all."""

@@ -6,6 +6,7 @@ own sockets only.  It starts with the first that needs it and is gone when the l
 
 import inspect
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -27,6 +28,7 @@ class Loop:
     """Guards the two above, and the beginning and end of the shared loop."""
 
     def __init__(self) -> None:
+        _check_threads()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=(self._main,), name="pyzkserver", daemon=True)
         self._token: trio.lowlevel.TrioToken
@@ -105,6 +107,16 @@ class Loop:
             outcome = Future()
             self._token.run_sync_soon(_settle, outcome, function, arguments)
         return outcome.result()
+
+
+def _check_threads() -> None:
+    """Raise RuntimeError where a thread is none, and both would wait for each other."""
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        raise RuntimeError(
+            "gevent has replaced threads here, and a server in this process needs a real one: start one beside"
+            " it, `pyzkserver --port 0 --until-eof`"
+        )
 
 
 def _settle(outcome: "Future[Any]", function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import unittest
 from typing import Any, ClassVar
 
+import pytest
+
 from pyzkserver.testing.case import ZooKeeperMixin
 from pyzkserver.testing.server import Server
 
@@ -59,6 +61,28 @@ def test_a_server_for_the_class() -> None:
     assert (result.testsRun, result.failures, result.errors) == (2, [], [])
     assert seen[0] is seen[1]
     assert not seen[0].is_running
+
+
+def test_the_mixin_behind_the_test_case() -> None:
+    """Its setUp would never be called, and who looks for the server would not be told why."""
+    with pytest.raises(TypeError, match="class Case: name ZooKeeperMixin before TestCase"):
+
+        class Case(unittest.TestCase, ZooKeeperMixin):
+            pass
+
+
+def test_a_set_up_that_forgets_the_mixins() -> None:
+    """What is missing says so."""
+
+    class Case(ZooKeeperMixin, unittest.TestCase):
+        def setUp(self) -> None:
+            assert not hasattr(self, "something_else")
+
+        def test_it(self) -> None:
+            self.kazoo_client()
+
+    [(_, told)] = run(Case).errors
+    assert "setUp starts self.zookeeper" in told
 
 
 def test_asynchronous_cases() -> None:

@@ -1,6 +1,8 @@
 """The thread that the servers of a process share, and calls into it."""
 
+import sys
 import threading
+import types
 from typing import Any
 
 import pytest
@@ -110,6 +112,17 @@ def test_run_inside_the_server() -> None:
 
         with pytest.raises(RuntimeError, match="await the coroutine"):
             server.run(lambda: server.run(work))
+
+
+def test_where_threads_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under gevent's monkey patching the caller and the server would wait for each other."""
+    gevent = types.SimpleNamespace(is_module_patched=lambda name: name == "threading")
+    monkeypatch.setitem(sys.modules, "gevent.monkey", gevent)
+    with pytest.raises(RuntimeError, match=r"a real one: start one beside it, `pyzkserver --port 0"):
+        pyzkserver.Server().start()
+    monkeypatch.undo()
+    with pyzkserver.Server() as server:
+        assert server.port
 
 
 def test_run_needs_a_running_server() -> None:
