@@ -394,6 +394,15 @@ def test_star_means_all_four_letter_words(zoo_cfg):
     assert len(FOUR_LETTER_WORDS) == 18
 
 
+def test_words_that_only_other_releases_have_are_noted_and_left_out(zoo_cfg):
+    """Apache's server starts with any words in the list; what cannot be one is taken for a mistake."""
+    config = load(zoo_cfg(*ADDRESS, "4lw.commands.whitelist=ruok, reqs ,stat,kill"))
+    assert config.four_letter_words == {"ruok", "stat", "srvr"}
+    assert [note for note in config.notes if "reqs" in note] == [
+        "zoo.cfg:3: 4lw.commands.whitelist names reqs kill, which this server does not know"
+    ]
+
+
 def test_read_only_mode_answers_isro():
     assert load(None, {"readonlymode.enabled": "true"}).four_letter_words == {"srvr", "isro"}
 

@@ -11,7 +11,7 @@ from pyzkserver.errors import ConfigError
 from .keys import Key, Where
 from .properties import Setting
 from .table import SILENT_PROPERTIES, find, names_of, suggestion
-from .values import Numbered, Whole, parse_integer
+from .values import Numbered, Whole, Words, parse_integer
 
 __all__ = ["Origin", "Reading"]
 
@@ -97,6 +97,8 @@ class Reading:
             if key.note:
                 self.notes.append(f"{origin.key} {key.note}")
             return
+        if isinstance(key.kind, Words) and (others := key.kind.of_others(origin.text)):
+            self.notes.append(f"{origin.key} names {' '.join(others)}, which this server does not know")
         if isinstance(key.kind, Whole):
             given, value = value, key.kind.check(value)
             if value != given:

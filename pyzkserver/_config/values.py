@@ -240,6 +240,10 @@ class Host:
         return host
 
 
+def _split(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
 class Words:
     """The four-letter words that are answered: some of them, or * for all."""
 
@@ -247,7 +251,13 @@ class Words:
     allowed_keyword: ClassVar[str] = f'a set of "*" or any of {" ".join(sorted(FOUR_LETTER_WORDS))}'
 
     def parse(self, text: str) -> frozenset[str]:
-        return self.check([word.strip() for word in text.split(",") if word.strip()])
+        """Words of other releases do no harm (``FourLetterCommands.isEnabled``): they are left out."""
+        return self.check([word for word in _split(text) if word not in self.of_others(text)])
+
+    def of_others(self, text: str) -> list[str]:
+        """Those of them that are four-letter words, but none of ours."""
+        others = (word for word in _split(text) if word not in FOUR_LETTER_WORDS)
+        return [word for word in others if re.fullmatch("[a-z]{4}", word)]
 
     def check(self, value: object) -> frozenset[str]:
         if isinstance(value, str) or not isinstance(value, Iterable):

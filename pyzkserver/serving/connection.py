@@ -90,7 +90,7 @@ class Connection(ShakingHands):
             return self._keep(data, 4)
         word = data[:4]
         if self.service.is_word(word):
-            if word == b"stmk" and len(data) < 12:
+            if len(data) < 12 and self.service.awaits_argument(word):
                 return self._keep(data, 12)
             self.received += 1
             self.service.statistics.received += 1

@@ -88,6 +88,10 @@ class Service:
         """Whether a connection's first bytes are a four-letter word."""
         return word in fourletter.WORDS
 
+    def awaits_argument(self, word: bytes) -> bool:
+        """Whether eight more bytes belong to this word: a refused one is not waited for."""
+        return word == b"stmk" and "stmk" in self.config.four_letter_words
+
     def answer(self, word: bytes, argument: bytes, asker: Connection) -> bytes:
         """The whole answer to a four-letter word."""
         return fourletter.answer(self, word, argument, asker)

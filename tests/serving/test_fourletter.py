@@ -40,6 +40,7 @@ def test_only_srvr_is_granted_by_default(word: str) -> None:
 def test_a_refused_word_does_nothing() -> None:
     server = Server(four_letter_words=frozenset({"gtmk"}))
     assert server.raw(b"stmk" + bytes(8)).endswith(b"not in the whitelist.\n")
+    assert server.raw(b"stmk").endswith(b"not in the whitelist.\n")  # at once: its mask does not matter
     assert server.ask("gtmk") == "306"
 
 
