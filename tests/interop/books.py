@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from storage.histories import appearance
 
 from pyzkserver.state.tree import DataTree
 from pyzkserver.storage.disk import RealDisk
-from pyzkserver.storage.recovery import Recovered, recover
+from pyzkserver.storage.recovery import DataDirectoryError, Recovered, recover
 
 from .ensemble import Ensemble, Member
 
@@ -25,13 +26,39 @@ def contents(member: Member, copy: Path) -> Recovered:
     return recover(RealDisk(), copy, copy, lambda: DataTree(extended_types=True))
 
 
+_LOG_GIVEN_UP = re.compile(
+    r"Severe unrecoverable error, from thread : SyncThread:\d+\s+java\.lang\.NullPointerException.*\n"
+    r"\s+at org\.apache\.zookeeper\.server\.quorum\.SendAckRequestProcessor\b"
+)
+
+
+def lost_by_apache(member: Member, failure: DataDirectoryError) -> bool:
+    """Whether the gap in this member's log is that of ZOOKEEPER-4409, which all releases of Apache's 3.8 have.
+
+    When a follower loses its leader, ``Learner.closeSockSync`` sets the socket to null.  The thread that writes the
+    log may be acknowledging to it, trips over the null (``SendAckRequestProcessor``) and ends; what waits for that
+    thread is never written, though it may be committed, and applied in memory.  The next leader sends what comes
+    behind that.
+    """
+    said = member.said()
+    is_gap = "transactions are missing between them" in str(failure)
+    return is_gap and "--- starts as 3.8\n" in said and _LOG_GIVEN_UP.search(said) is not None
+
+
 def assert_identical(stopped: Ensemble, folder: Path) -> DataTree:
-    """All members have the same tree, digest and sessions included, and their logs lead to it; return it."""
-    found = {
-        member.number: contents(member, folder / f"copy-{member.number}")
-        for member in stopped.members
-        if member.data.exists()
-    }
+    """All members have the same tree, digest and sessions included, and their logs lead to it; return it.
+
+    A member whose log is incomplete by a defect of Apache's is left out, as long as a majority is there.
+    """
+    found = {}
+    members = [member for member in stopped.members if member.data.exists()]
+    for member in members:
+        try:
+            found[member.number] = contents(member, folder / f"copy-{member.number}")
+        except DataDirectoryError as failure:
+            if not lost_by_apache(member, failure):
+                raise
+    assert len(found) > len(members) // 2
     first = next(iter(found.values()))
     for number, recovered in found.items():
         assert recovered.mismatches == 0, f"the log of {number} does not lead to the digests that it holds"
