@@ -763,6 +763,27 @@ def test_a_leader_whom_nobody_accepted_is_no_better_for_it() -> None:
     play(story)
 
 
+def test_a_later_epoch_outweighs_a_longer_log() -> None:
+    """Nothing was written in it yet; and still it began without what a lonely leader of the epoch before has."""
+
+    async def story(stage: Stage) -> None:
+        lonely = await stage.formed()
+        asker = await stage.asker(lonely)
+        await asker.do(create("/a"))
+        await stage.until(stage._alike)
+        stage.cut_off(lonely)
+        await asker.send(create("/lonely"))
+        leader = await stage.formed(*(each.sid for each in stage.others(lonely)))
+        (other,) = (each for each in stage.others(leader) if each is not lonely)
+        leader.crash()
+        stage.heal()
+        assert await stage.formed(lonely.sid, other.sid) is other
+        await stage.settled()
+        assert {stage.data(member, "/lonely") for member in stage.members} == {None}
+
+    play(story)
+
+
 # --- acknowledgements ---------------------------------------------------------------------------------------
 
 
