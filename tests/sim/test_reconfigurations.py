@@ -104,6 +104,61 @@ def test_a_reconfiguration_that_is_in_no_log() -> None:
     play(story, observers=1, reconfig_enabled=True, skip_acl=True)
 
 
+def test_a_reconfiguration_that_all_logs_hold_is_completed() -> None:
+    """All members have it, the leader hears of none that does, and all lose their power.  Whoever leads next
+    completes it, with quorums of both."""
+
+    async def story(stage: Stage) -> None:
+        leader = await stage.formed()
+        asker = await stage.asker(leader)
+        await asker.do(create("/a"))
+        for other in stage.others(leader):
+            stage.network.block(other.address, leader.address)
+        leader.host.flusher.hold()
+        await asker.send(everybody_votes(stage))
+        await trio.sleep(0.05)
+        for member in stage.members:
+            member.crash()
+        await stage.settled()
+        assert stage.said("COMMITANDACTIVATE") == []
+        for member in stage.members:
+            assert member.process is not None
+            assert member.process.peer is not None
+            assert len(member.process.peer.members.voting) == 4
+
+    play(story, observers=1, reconfig_enabled=True, skip_acl=True)
+
+
+@pytest.mark.parametrize("call", range(5, 17))
+def test_what_is_taken_back_is_forgotten_with_it(call: int) -> None:
+    """Not before: as long as its log holds a proposed configuration, a member knows of that, also where its power
+    fails while it takes over a tree that lacks it."""
+
+    async def story(stage: Stage) -> None:
+        before = await proposed_in_vain(stage)
+        await stage.until(lambda: before.tree is None)
+        held = before.held
+        assert held is not None
+        last = held.last_zxid
+        leader = await stage.formed(*(each.sid for each in stage.others(before)))
+        await (await stage.asker(leader)).do(create("/b"))
+        before.disk.power_off_at(call)
+        lives = before.lives
+        stage.heal()
+        await stage.until(lambda: before.process is None or before.tree is not None)
+        if before.process is None:
+            stage.cut_off(before)
+            await stage.until(lambda: before.lives > lives and before.held is not None)
+            held = before.held
+            assert held is not None
+            if held.last_zxid == last:
+                seen(before)
+        await stage.settled()
+        assert bool(stage.said("SNAP")), "it was sent a tree"
+
+    play(story, observers=1, reconfig_enabled=True, skip_acl=True)
+
+
 def everybody_votes(stage: Stage) -> Call:
     everybody = stage.configuration.text.replace(":observer", ":participant").splitlines()[:-1]
     return OpCode.RECONFIG, ReconfigRequest(None, None, "\n".join(everybody), -1)
