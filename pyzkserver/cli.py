@@ -86,7 +86,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--max-client-cnxns", type=int, metavar="N", help="connections from one address (60; 0: any)"
     )
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="log more")
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="log four-letter words, and what members lose, too"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="log only what is wrong")
     parser.add_argument(
         "--until-eof",

@@ -80,9 +80,12 @@ def _greeting(config: Config, running: RunningServer) -> str:
     kept = f"its data is in {config.data_dir}"
     if config.data_dir is None:
         kept = "its data is kept in memory and gone when it stops"
+    where = hosts
+    if running.service.address in ("0.0.0.0", "::", ""):
+        where = f"{hosts}, and on all other addresses of this machine"
     return "\n".join(
         [
-            f"pyzkserver {__version__} is ready on {hosts}; {kept}.",
+            f"pyzkserver {__version__} is ready on {where}; {kept}.",
             f'  kazoo:  KazooClient("{hosts}")',
             f"  zkCli:  zkCli.sh -server {hosts}",
             f"  stop:   {how_to_stop()}",

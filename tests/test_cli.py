@@ -340,6 +340,12 @@ def test_from_greeting_to_farewell(command: Callable[..., Command], number: sign
     assert "Exception ignored" not in log
 
 
+def test_one_that_can_be_reached_from_elsewhere_says_so(command: Callable[..., Command]) -> None:
+    """An address that a client here can use, and that others can come, too."""
+    [said, *_] = command("--host", "0.0.0.0", "--port", "0").greeting().splitlines()
+    assert re.search(r" is ready on 127\.0\.0\.1:\d+, and on all other addresses of this machine; ", said)
+
+
 def test_a_zoo_cfg_and_properties(command: Callable[..., Command], tmp_path: Path) -> None:
     """What scripts give to Apache's QuorumPeerMain starts the same server; what has no meaning here is said."""
     file = tmp_path / "zoo.cfg"

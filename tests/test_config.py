@@ -146,6 +146,7 @@ def test_every_field_has_a_row_and_every_row_a_field():
         ("client_port", True, "a whole number from 0 to 65535"),
         ("client_port_address", "a b", "a host name or an IP address, without a port"),
         ("client_port_address", "localhost:2181", "a host name or an IP address, without a port"),
+        ("client_port_address", "127.0.0.1:2181", "a host name or an IP address, without a port"),
         ("client_port_address", "", "a host name or an IP address, without a port"),
         ("tick_time", 0, "a whole number from 1 to 107374182"),
         ("tick_time", -2000, "a whole number from 1 to 107374182"),

@@ -235,7 +235,7 @@ class Host:
         if not isinstance(value, str):
             raise ValueError
         host = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-        if not re.fullmatch(r"[^\s:\[\]/]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%\S+)?", host):
+        if not re.fullmatch(r"[^\s:\[\]/]+|[0-9a-fA-F.]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*(?:%\S+)?", host):
             raise ValueError
         return host
 
