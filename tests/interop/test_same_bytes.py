@@ -85,7 +85,8 @@ BEHIND_A_CLOSE = Scenario(
 
 
 def refuses_what_is_behind_a_close(transcript: str) -> bool:
-    """Apache answers some of these requests with −112, or none: that is left to chance, the effect is not.
+    """Apache answers some of these requests with −112 or, more rarely, −12 (the session is not known any more), or
+    none: that is left to chance, the effect is not.
 
     (Where it resets the connection because of them, even the answer to the close may be lost.)
     """
@@ -95,7 +96,7 @@ def refuses_what_is_behind_a_close(transcript: str) -> bool:
     }
     behind = {err for (who, xid), err in answers.items() if who == "a" and xid > 3}
     seen = [err for (who, _), err in answers.items() if who == "b"]
-    return behind <= {"-112"} and seen == ["0", "-101", "-101", "-101"]
+    return behind <= {"-112", "-12"} and seen == ["0", "-101", "-101", "-101"]
 
 
 def test_requests_behind_a_close() -> None:
