@@ -229,10 +229,38 @@ def test_a_failure_shows_what_the_server_held(installed: pytest.Pytester) -> Non
 
 def test_a_failed_assertion_shows_the_tests_line(installed: pytest.Pytester) -> None:  # noqa: F811
     """And what is different; how the assertion found it is nobody's business."""
-    result = run(installed, "def test_it(zookeeper): zookeeper.assert_data('/a', b'x', within=0.01)")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([">*zookeeper.assert_data(*", "E *AssertionError: /a does not exist*"])
-    result.stdout.no_fnmatch_line("*def judge*")
+    result = run(
+        installed,
+        """
+        def test_data(zookeeper):
+            zookeeper.assert_data("/a", b"x", within=0.01)
+
+        def test_rule(zookeeper):
+            with zookeeper.faults.hold("create"):
+                pass
+
+        def test_hit(zookeeper):
+            with zookeeper.faults.hold("create") as held:
+                held.wait_hit(0.01)
+
+        def test_recording(zookeeper):
+            zookeeper.recording.wait_for("create", timeout=0.01)
+        """,
+    )
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(
+        [
+            ">*zookeeper.assert_data(*",
+            "E *AssertionError: /a does not exist*",
+            ">*with zookeeper.faults.hold(*",
+            "E *hold('create') was never hit*",
+            ">*held.wait_hit(*",
+            "E *was hit 0 of 1 times*",
+            ">*zookeeper.recording.wait_for(*",
+            "E *0 of 1 came*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("> *raise *")
 
 
 def test_an_ensemble(installed: pytest.Pytester) -> None:  # noqa: F811

@@ -141,6 +141,7 @@ class Rule:
 
         Raises TimeoutError after ``timeout`` seconds, saying what came instead.
         """
+        __tracebackhide__ = True
         if self._book is not None:
             self._book.must_not_block(f"{self.description}.wait_hit()")
         end = time.monotonic() + timeout
@@ -196,6 +197,7 @@ class Rule:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        __tracebackhide__ = True  # pytest shows the test's line
         self.remove()
         if kind is None and not self.hits and not self.may_miss:
             raise NeverHit(

@@ -123,6 +123,7 @@ class Recording:
         what = _described(
             "request", op=op, path=path, client=client, outcome=outcome, error=error, where=where
         )
+        __tracebackhide__ = True  # pytest shows the test's line
         return self._wait(found, count, timeout, what)
 
     def wait_for_event(
@@ -140,9 +141,11 @@ class Recording:
         def found() -> list[Event]:
             return [entry for entry in self.entries() if isinstance(entry, Event) and wanted(entry)]
 
+        __tracebackhide__ = True
         return self._wait(found, count, timeout, _described("event", type=type, path=path, client=client))
 
     def _wait(self, find: Callable[[], list[T]], count: int, timeout: float, what: str) -> T:
+        __tracebackhide__ = True
         if count < 1:
             raise ValueError(f"count is {count}: wait for one or more")
         end = time.monotonic() + timeout
