@@ -45,7 +45,7 @@ class Disk(Protocol):
     """A file system."""
 
     def make_directory(self, path: Path) -> None:
-        """Make it and its parents, unless it is there; those that were made are durable."""
+        """Make it and its parents, unless it is there.  Either way it is durable, as far as that is ours."""
 
     def names(self, path: Path) -> list[str]:
         """What is in a directory."""
@@ -127,6 +127,7 @@ class RealDisk:
     def make_directory(self, path: Path) -> None:
         """Make it and its parents, unless it is there."""
         if path.is_dir():
+            self._sync_name(path)
             return
         if path.parent != path:
             self.make_directory(path.parent)
@@ -136,6 +137,15 @@ class RealDisk:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         # Whatever is synced in a directory is gone after a crash if its parent does not know of it.
         self.sync_directory(path.parent)
+
+    def _sync_name(self, path: Path) -> None:
+        """One that is there may have been made by a server that was killed before it came to sync that."""
+        try:
+            self.sync_directory(path.parent)
+        except OSError as error:
+            # What cannot be synced by us was not made by us: it is somebody else's, or a mount point.
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS):
+                raise
 
     def names(self, path: Path) -> list[str]:
         """What is in a directory."""

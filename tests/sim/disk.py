@@ -265,8 +265,8 @@ class SimDisk:
             if node is None:
                 node = _Directory()
                 directory.change({part: node})
-                if durable:
-                    directory.sync()
+            if durable:
+                directory.sync()
             if not isinstance(node, _Directory):
                 raise _error(errno.ENOTDIR, path)
             directory = node

@@ -53,6 +53,42 @@ class TestDisk:
         assert disk.names(top / "a") == ["b"]
         disk.sync_directory(deep)
 
+    def test_a_directory_that_somebody_began_to_make(self, tmp_path: Path) -> None:
+        """Who makes one syncs its name; who was killed before that has left it to the next one, who does."""
+        synced: list[Path] = []
+
+        class Watched(RealDisk):
+            def sync_directory(self, path: Path) -> None:
+                synced.append(path)
+                if len(synced) == 2:
+                    raise PowerFailure
+                super().sync_directory(path)
+
+        disk, made = Watched(), tmp_path / "a"
+        with pytest.raises(PowerFailure):
+            disk.make_directory(made / "b")
+        assert made.is_dir()
+        disk.make_directory(made / "b")
+        assert synced == [tmp_path.parent, tmp_path, tmp_path, made]
+        disk.make_directory(made / "b")
+        assert synced[4:] == [made]
+
+    @pytest.mark.parametrize("error", [errno.EACCES, errno.EINVAL, errno.EIO])
+    def test_a_parent_that_cannot_be_synced(self, error: int, tmp_path: Path) -> None:
+        """Of a directory that is there it may be another's; but a disk that is broken is told of."""
+
+        class Refusing(RealDisk):
+            def sync_directory(self, path: Path) -> None:
+                raise OSError(error, "no")
+
+        if error == errno.EIO:
+            with pytest.raises(OSError, match="no"):
+                Refusing().make_directory(tmp_path)
+        else:
+            Refusing().make_directory(tmp_path)
+        with pytest.raises(OSError, match="no"):
+            Refusing().make_directory(tmp_path / "new")
+
     def test_a_file_is_written_anywhere(self, place: Place) -> None:
         """Bytes go where they are told to; what is between is zeros; what was there is overwritten."""
         disk, top = place
