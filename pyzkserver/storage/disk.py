@@ -194,9 +194,12 @@ class RealDisk:
         """Lock by a file of this name.  However the process ends, the operating system unlocks it then."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except PermissionError:
+        except PermissionError as refused:
             # Another user's, whose server may be the one that has it; on a local disk reading is enough to lock.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                raise refused from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

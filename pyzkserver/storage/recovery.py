@@ -149,8 +149,10 @@ def _newest_snapshot(
         recovered.sessions = dict(contents.sessions)
         recovered.tree.last_zxid = zxid
         if contents.digest is not None:
-            recovered.digest_from = max(zxid, contents.digest.zxid)
-        recovered.complete_from = max(recovered.digest_from, contents.last_zxid or 0)
+            recovered.complete_from = max(zxid, contents.digest.zxid)
+            # Apache's server goes on in another thread: nodes may show the transaction after the digest's, too.
+            recovered.digest_from = recovered.complete_from + 1
+        recovered.complete_from = max(recovered.complete_from, contents.last_zxid or 0)
         if up_to is not None and recovered.complete_from > up_to:
             logger.info("%s is not used: some of what it holds happened after 0x%x", path, up_to)
             continue
