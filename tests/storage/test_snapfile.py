@@ -1,7 +1,10 @@
 """Snapshots: a tree there and back, whatever happens to it meanwhile, and what is said of every damage."""
 
+import gc
 import gzip
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from struct import pack
 from typing import Any
 from zlib import adler32
@@ -424,6 +427,27 @@ def test_a_snapshot_that_makes_no_sense(body: bytes, reason: str) -> None:
 )
 def test_no_snapshot(data: bytes) -> None:
     damage(data)
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+@pytest.mark.parametrize("damaged", [True, False])
+def test_the_host_programs_garbage_is_collected_as_before(collecting: bool, damaged: bool) -> None:
+    """It rests while a snapshot is read, and goes on behind it, however that ends; unless it never ran."""
+    content = b"".join(snapfile.write(DataTree(), {}))
+    seen: list[bool] = []
+
+    def chunks() -> Iterator[bytes]:
+        seen.append(gc.isenabled())
+        yield content[:-1] + b"?" if damaged else content
+
+    (gc.enable if collecting else gc.disable)()
+    try:
+        with pytest.raises(SnapshotDamaged) if damaged else nullcontext():
+            snapfile.read(chunks(), DataTree())
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
+    assert seen == [False]
 
 
 def test_an_acl_that_is_not_there() -> None:

@@ -1,6 +1,7 @@
 """The tools in the hands of somebody in trouble: as root, through links, a second time after a first that failed."""
 
 import errno
+import gc
 import json
 import os
 import stat
@@ -102,6 +103,15 @@ def dump_file(tool: Tool, directory: Path, tmp_path: Path) -> Path:
     file = tmp_path / "dump.json"
     assert tool("dump", directory, "-o", file).status == 0
     return file
+
+
+@pytest.mark.parametrize("content", [None, "{}", "["])
+def test_garbage_is_collected_again_behind_it(content: str | None, tool: Tool, dump_file: Path) -> None:
+    """Whoever runs a tool in a process of his own goes on in it, however it ends."""
+    if content is not None:
+        dump_file.write_text(content)
+    assert tool("restore", "--check", dump_file).status == {None: 0, "{}": 1, "[": 2}[content]
+    assert gc.isenabled()
 
 
 def test_what_an_earlier_restore_left(tool: Tool, tmp_path: Path, dump_file: Path) -> None:
