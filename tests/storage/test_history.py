@@ -362,7 +362,7 @@ class TestReplacing:
         self.replace(disk, leader)
         assert appearance(recovered(disk).tree) == appearance(leader.tree)
 
-    @pytest.mark.parametrize("count", [30, None])
+    @pytest.mark.parametrize("count", [10, 30, None])
     def test_a_power_failure_at_every_call(self, count: int | None) -> None:
         """Either the old history is there, or the leader's tree, or that and the old log behind it."""
         _, history = written()

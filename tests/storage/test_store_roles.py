@@ -197,6 +197,7 @@ def test_trunc_and_snap_between_two_roles(place: SimDisk | MemoryDisk) -> None:
         shorter = History(4)
         shorter.run(25)
         assert same(cut.tree, shorter)
+        assert store.history_begins == cut.snapshot_zxid
         await append(store.start_log(shorter.zxid), shorter, 3)
         await store.stop_log()
         assert len(list(store.transactions_from(shorter.txns[0].zxid))) == 28
