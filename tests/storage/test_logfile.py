@@ -331,6 +331,23 @@ def test_every_altered_byte_is_found(change: Callable[[int], int], chunk: int) -
         assert end.offset == offsets[hit]
 
 
+@pytest.mark.parametrize("chunk", [13, 1 << 20])
+def test_an_entry_that_is_a_header_alone(chunk: int) -> None:
+    """A session's end as servers before 3.6 log it: it is read, and shows as any does that the log went on."""
+    closed = txn(2, OpCode.CLOSE_SESSION)
+    before, entry = (frame_entry(encode_transaction(each, None)) for each in (SMALL[0], closed))
+    assert len(entry) == 12 + 32 + 1
+    at = HEADER_SIZE + len(before)
+    log = bytearray(file_header() + before + entry + bytes(20))
+    entries, end = read_all(bytes(log), chunk)
+    assert (len(entries), end) == (2, None)
+    same(entries[1], at, closed, None)
+    log[HEADER_SIZE + 20] ^= 1
+    entries, end = read_all(bytes(log), chunk)
+    assert isinstance(end, LogDamaged)
+    assert (entries, end.offset, end.next_entry) == ([], HEADER_SIZE, at)
+
+
 @pytest.mark.parametrize("chunk", [13, 100, 1 << 20])
 def test_a_hole_in_the_middle(chunk: int) -> None:
     log, offsets = log_of(*SMALL)
