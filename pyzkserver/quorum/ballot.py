@@ -112,7 +112,8 @@ class Ballot:
         """The intervals are ms between looks at the votes (``fastleader.minNotificationInterval``)."""
         self._min_interval, self._max_interval = min_interval, max_interval
         self.logical_clock = 0
-        """The round.  It only grows, but for joining an ensemble that was elected in an earlier one."""
+        """The round.  It only grows, but for joining an ensemble that was elected in an earlier one, or those who
+        elect in one while this member proposes nobody."""
         self.proposal = Vote(-1, -1, 0, -1)
         self.winner: Vote | None = None
         """Its ``state`` is what this member is to be."""
@@ -191,10 +192,10 @@ class Ballot:
         own = electorate.first_proposal(self.logical_clock)
         if own.zxid == -1 or vote.zxid == -1:  # a database that was not loaded yet
             return False
-        if vote.election_epoch < self.logical_clock:
+        if vote.election_epoch < self.logical_clock and not self._may_go_back(vote):
             return False  # who sent it is answered, and comes again in this round
         announce = False
-        if vote.election_epoch > self.logical_clock:
+        if vote.election_epoch != self.logical_clock:
             self.logical_clock = vote.election_epoch
             self._votes = {}
             own = electorate.first_proposal(self.logical_clock)
@@ -206,6 +207,16 @@ class Ballot:
         self._votes[sid] = vote
         self._settling = self._tracker().has_all_quorums
         return announce
+
+    def _may_go_back(self, vote: Vote) -> bool:
+        """Whether this member has no part in its own round yet, and finds one in an earlier.
+
+        Who may not be elected proposes nobody, and nobody hears of its round by that.  Where it votes all the same
+        (it observes here, and is a voter of a configuration that others have seen proposed) they would wait for it
+        without end.  Once it has taken up a vote it stays: of two voters in different rounds it would go to and fro.
+        """
+        voting = self._voting()
+        return self.proposal.leader == NOBODY and exceeds(voting.members, vote, self.proposal)
 
     def _proposing(self, vote: Vote) -> Vote:
         return Vote(vote.leader, vote.zxid, self.logical_clock, vote.peer_epoch)

@@ -391,6 +391,31 @@ def test_an_observer_counts_as_others_do_and_proposes_nobody():
     assert ballot.winner == Vote(2, 5, 8, 0, OBSERVING)
 
 
+def test_who_proposes_nobody_goes_back_to_the_round_of_a_voter():
+    """It observes in its own configuration, and votes in one that the others have seen: they wait for its vote, and
+    its round, in which it names nobody, means nothing to them (the simulator's changing world 13229)."""
+    ballot = ballot_of(9, members_of(0, 1, observers=(9,)), observer=True, clock=6)
+    assert ballot.receive(0, looking(1, 5, round=3))
+    assert ballot.proposal == Vote(1, 5, 3, 0)
+
+
+def test_who_has_taken_up_a_vote_stays_in_its_round():
+    """Of two voters that are in different rounds it would go to and fro, and tell both each time."""
+    ballot = ballot_of(9, members_of(0, 1, 2, observers=(9,)), observer=True, clock=6)
+    assert ballot.receive(0, looking(0, 5, round=8))
+    assert ballot.receive(1, looking(2, 9, round=3)) is False
+    assert ballot.proposal == Vote(0, 5, 8, 0)
+
+
+def test_a_vote_that_cannot_be_taken_up_leads_nobody_back():
+    """For a member of weight 0: it is in no round a better vote than nobody's."""
+    members = members_of(0, 1, 2, observers=(9,))
+    members = Members.parse(f"{members.text}\ngroup.1=0:1:2\nweight.0=0", "this test")
+    ballot = ballot_of(9, members, observer=True, clock=6)
+    assert ballot.receive(1, looking(0, 5, round=3)) is False
+    assert ballot.logical_clock == 7
+
+
 # --- against a slow obvious oracle ------------------------------------------------------------------------
 
 SMALL = st.integers(0, 2)
