@@ -88,17 +88,21 @@ class Client:
 def wait_until_served(port: int, seconds: float, interval: float = 0.001) -> float:
     """Ask until the first answer, to a session and one exists on /: its time, by time.perf_counter().
 
-    An open port is not enough: Apache's server listens before it serves.  TimeoutError where it takes
-    longer than `seconds`.
+    An open port is not enough: Apache's server listens before it serves, and who comes at the wrong moment is
+    never answered.  So nobody is waited for long: first 10 ms, then twice as long each time (on a busy machine a
+    server that serves may need it).  TimeoutError where it takes longer than `seconds`.
     """
     deadline = time.perf_counter() + seconds
+    patience = 0.01
     while True:
         try:
-            client = Client(port, seconds)
+            client = Client(port, min(patience, seconds))
             client.call(frames.EXISTS, frames.get_body("/"))
-        except OSError:
+        except OSError as error:
             if time.perf_counter() > deadline:
                 raise TimeoutError(f"nothing answered on port {port} within {seconds:g} s") from None
+            if isinstance(error, TimeoutError):
+                patience *= 2
             time.sleep(interval)
             continue
         answered = time.perf_counter()
