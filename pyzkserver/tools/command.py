@@ -48,7 +48,9 @@ def run(tool: str, words: Sequence[str]) -> int:
         return error.status
     except PyzkserverError as error:
         say(tool, str(error))
-        return UNUSABLE if isinstance(error, ConfigError) else WRONG
+        # A file that may not be read is not a damaged one, whoever told of it.
+        unusable = isinstance(error, ConfigError) or isinstance(error.__cause__, OSError)
+        return UNUSABLE if unusable else WRONG
     except OSError as error:
         say(tool, f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
         return UNUSABLE

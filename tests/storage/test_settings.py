@@ -1,7 +1,6 @@
 """What the configuration says of storage, in the units in which it says it, is what happens on the disk."""
 
 import errno
-import logging
 from typing import Any
 
 import pytest
@@ -51,26 +50,6 @@ def test_snap_size_limit() -> None:
     assert set(files_after(3, snap_size_limit_in_kb=6)) == {"snapshot.0", "log.1"}
     assert "snapshot.c" in files_after(10, snap_size_limit_in_kb=6)
     assert set(files_after(10, snap_size_limit_in_kb=0)) == {"snapshot.0", "log.1"}
-
-
-def test_fsync_warning_threshold(caplog: pytest.LogCaptureFixture) -> None:
-    """fsync.warningthresholdms is in milliseconds."""
-
-    async def main(server: SimServer) -> None:
-        caller = Caller(server)
-        await caller.greet()
-        for number, hang in enumerate((0.2, 0.4)):
-            server.host.flusher.hold()
-            caller.send(create(f"/{number}"))
-            await trio.sleep(hang)
-            server.host.flusher.release()
-            await trio.sleep(0.1)
-
-    caplog.set_level(logging.WARNING)
-    serve(new_disk(), main, fsync_warning_threshold_ms=300)
-    (message,) = caplog.messages
-    assert "took 4" in message
-    assert message.endswith("(fsync.warningthresholdms is 300)")
 
 
 @pytest.mark.parametrize("method", ["gz", "snappy"])

@@ -42,6 +42,15 @@ def test_a_dump_into_a_pipe(tool: Tool, directory: Path, tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "pipe"]
 
 
+def test_a_dump_of_what_cannot_be_read(tool: Tool, directory: Path) -> None:
+    """It is not told for damaged: a script may try again as another user.  (Root may read every file, but no
+    directory that stands for one.)"""
+    (directory / "version-2" / "log.7fffffff00000001").mkdir()
+    outcome = tool("dump", directory)
+    assert "cannot be read" in outcome.err
+    assert outcome.status == 2
+
+
 def test_a_dump_through_a_link(tool: Tool, directory: Path, tmp_path: Path) -> None:
     """It goes where the link leads, and the link stays; for its owner only, there too."""
     real, link = tmp_path / "elsewhere" / "real.json", tmp_path / "link.json"
