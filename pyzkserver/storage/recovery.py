@@ -223,7 +223,9 @@ def follows(earlier: int, later: int) -> bool:
 def _gap(path: Path, earlier: int, later: int) -> DataDirectoryError:
     return DataDirectoryError(
         f"{path}: zxid 0x{later:x} comes after 0x{earlier:x}: transactions are missing between them. A log file"
-        " may have been deleted; restore it, or the whole directory from a backup"
+        " may have been deleted; or a member of Apache's before 3.9.3 has left it so when it lost its leader"
+        " (ZOOKEEPER-4409). Restore the file, or the whole directory from a backup. The directory of a member may"
+        " instead be emptied, if a majority of the others is well: it gets everything from them"
     )
 
 
